@@ -1,0 +1,1 @@
+"""Programs that observe one source each and put out tables."""

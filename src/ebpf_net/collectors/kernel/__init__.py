@@ -1,0 +1,1 @@
+"""The kernel collector: sockets seen with eBPF."""

@@ -1,0 +1,1 @@
+"""Windows to the outside: OTLP, Prometheus, JSON lines."""

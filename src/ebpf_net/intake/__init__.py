@@ -1,0 +1,1 @@
+"""How tables get from a collector to the reducer."""

@@ -1,0 +1,1 @@
+"""Tables of edges in, windows of metrics out."""
