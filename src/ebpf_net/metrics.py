@@ -162,7 +162,9 @@ INTERNAL_METRICS: tuple[InternalMetric, ...] = (
     ),
     InternalMetric("ebpf_net.reducer.windows", "1", Kind.SUM, (), "Windows finished."),
     InternalMetric("ebpf_net.reducer.edges", "1", Kind.GAUGE, (), "Edges remembered."),
-    InternalMetric("ebpf_net.connections", "1", Kind.GAUGE, (), "Collectors connected."),
+    InternalMetric(
+        "ebpf_net.connections", "1", Kind.GAUGE, (), "Collectors connected."
+    ),
     InternalMetric(
         "ebpf_net.time_since_last_message_ns", "ns", Kind.GAUGE, ("collector", "host"),
         "Since a collector's last batch.",

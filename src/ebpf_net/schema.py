@@ -176,9 +176,7 @@ NODE_LABELS: tuple[str, ...] = (
 """Labels of one end; exporters put ``source.`` or ``dest.`` before them."""
 
 AZ_LABELS: tuple[str, ...] = tuple(
-    label
-    for label in NODE_LABELS
-    if label not in ("id", "ip", "pod", "workload.uid")
+    label for label in NODE_LABELS if label not in ("id", "ip", "pod", "workload.uid")
 )
 """Labels of an end at the ``az`` side of a level; the others are empty there."""
 

@@ -1,0 +1,495 @@
+"""Every flag, variable and configuration key, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, cast
+
+from ebpf_net.settings import values
+
+KERNEL_COLLECTOR = "kernel-collector"
+REDUCER = "reducer"
+UP = "up"
+PREFLIGHT = "preflight"
+_COLLECTORS = frozenset({KERNEL_COLLECTOR, UP})
+_REDUCERS = frozenset({REDUCER, UP})
+_ALL = frozenset({KERNEL_COLLECTOR, REDUCER, UP, PREFLIGHT})
+LOG_LEVELS = ("trace", "debug", "info", "warning", "error", "critical")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table.
+
+    ``parse`` turns the text of a flag, variable or file into the value and raises
+    ValueError with what was expected. ``flag`` is "" for what only a variable sets.
+    """
+
+    name: str
+    flag: str
+    variable: str
+    default: object
+    help: str
+    commands: frozenset[str]
+    parse: Callable[[str], object]
+    kind: str
+    repeatable: bool = False
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Its key in the configuration file."""
+        return self.flag.lstrip("-").replace("-", "_")
+
+
+def _setting(
+    default: object,
+    help_text: str,
+    commands: frozenset[str],
+    parse: Callable[[str], object] = values.text,
+    **more: Any,
+) -> Any:
+    """Declare one field of Settings; ``more`` are fields of Setting."""
+    more |= {"help": help_text, "commands": commands, "parse": parse}
+    return field(default=cast("Any", default), metadata=more)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values in force. ``otel`` holds the standard OTEL_* variables as they are."""
+
+    # Where the reducer is
+    intake_host: str = _setting(
+        "127.0.0.1",
+        "Name or address of the reducer.",
+        frozenset({KERNEL_COLLECTOR}),
+        variable="EBPF_NET_INTAKE_HOST",
+    )
+    intake_port: int = _setting(
+        8000,
+        "TCP port of the reducer.",
+        frozenset({KERNEL_COLLECTOR}),
+        values.port,
+        variable="EBPF_NET_INTAKE_PORT",
+    )
+    intake_tls: bool = _setting(
+        False,
+        "Speak TLS to the reducer.",
+        frozenset({KERNEL_COLLECTOR}),
+        values.boolean,
+        variable="EBPF_NET_INTAKE_TLS",
+    )
+    intake_ca: Path | None = _setting(
+        None,
+        "File with the certificate authority of the other end.",
+        frozenset({KERNEL_COLLECTOR, REDUCER}),
+        values.path,
+        variable="EBPF_NET_INTAKE_CA",
+    )
+    intake_certificate: Path | None = _setting(
+        None,
+        "File with this end's certificate.",
+        frozenset({KERNEL_COLLECTOR, REDUCER}),
+        values.path,
+        variable="EBPF_NET_INTAKE_CERTIFICATE",
+    )
+    intake_key: Path | None = _setting(
+        None,
+        "File with the private key of the certificate.",
+        frozenset({KERNEL_COLLECTOR, REDUCER}),
+        values.path,
+        variable="EBPF_NET_INTAKE_KEY",
+    )
+    intake_token_file: Path | None = _setting(
+        None,
+        "File with the bearer token; read again when it changes.",
+        frozenset({KERNEL_COLLECTOR, REDUCER}),
+        values.path,
+        variable="EBPF_NET_INTAKE_TOKEN_FILE",
+    )
+    # The host
+    host_dir: Path | None = _setting(
+        None,
+        "Where the host's root is mounted in this container, such as /hostfs.",
+        _COLLECTORS | {PREFLIGHT},
+        values.path,
+        variable="EBPF_NET_HOST_DIR",
+    )
+    data_dir: Path = _setting(
+        Path("/var/run/ebpf_net"),
+        "Where unsent batches and small state are kept.",
+        _COLLECTORS | _REDUCERS,
+        values.path,
+        variable="EBPF_NET_DATA_DIR",
+    )
+    agent_namespace: str = _setting(
+        "",
+        "Label: namespace of this host.",
+        _COLLECTORS,
+        variable="EBPF_NET_AGENT_NAMESPACE",
+    )
+    agent_cluster: str = _setting(
+        "",
+        "Label: cluster or environment of this host.",
+        _COLLECTORS,
+        variable="EBPF_NET_AGENT_CLUSTER",
+    )
+    agent_service: str = _setting(
+        "",
+        "Label: service of this host.",
+        _COLLECTORS,
+        variable="EBPF_NET_AGENT_SERVICE",
+    )
+    agent_host: str = _setting(
+        "",
+        "Label: id of this host, instead of its name.",
+        _COLLECTORS,
+        variable="EBPF_NET_AGENT_HOST",
+    )
+    agent_zone: str = _setting(
+        "",
+        "Label: availability zone of this host.",
+        _COLLECTORS,
+        variable="EBPF_NET_AGENT_ZONE",
+    )
+    # What is collected
+    interval_seconds: float = _setting(
+        10.0,
+        "Length of a window; give collectors and reducer the same.",
+        frozenset({KERNEL_COLLECTOR, REDUCER}),
+        values.seconds,
+        variable="EBPF_NET_INTERVAL_SECONDS",
+    )
+    up_interval_seconds: float = _setting(
+        2.0,
+        "Length of a window, and of the live table's refresh.",
+        frozenset({UP}),
+        values.seconds,
+        flag="--interval-seconds",
+        variable="EBPF_NET_UP_INTERVAL_SECONDS",
+    )
+    include_cgroup: tuple[str, ...] = _setting(
+        (),
+        "Collect only sockets of cgroups whose path, or an ancestor's, matches.",
+        _COLLECTORS,
+        variable="EBPF_NET_INCLUDE_CGROUP",
+        repeatable=True,
+    )
+    exclude_cgroup: tuple[str, ...] = _setting(
+        (),
+        "Leave out sockets of cgroups whose path, or an ancestor's, matches.",
+        _COLLECTORS,
+        variable="EBPF_NET_EXCLUDE_CGROUP",
+        repeatable=True,
+    )
+    disable_loopback: bool = _setting(
+        False,
+        "Leave out traffic between loopback addresses.",
+        _COLLECTORS,
+        values.boolean,
+        variable="EBPF_NET_DISABLE_LOOPBACK",
+    )
+    disable_tcp: bool = _setting(
+        False,
+        "Collect no TCP.",
+        _COLLECTORS | {PREFLIGHT},
+        values.boolean,
+        variable="EBPF_NET_DISABLE_TCP",
+    )
+    disable_udp: bool = _setting(
+        False,
+        "Collect no UDP: then no program runs per packet.",
+        _COLLECTORS | {PREFLIGHT},
+        values.boolean,
+        variable="EBPF_NET_DISABLE_UDP",
+    )
+    keep_client_port: bool = _setting(
+        False,
+        "Keep the client's ephemeral port: one row a connection.",
+        _COLLECTORS,
+        values.boolean,
+        variable="EBPF_NET_KEEP_CLIENT_PORT",
+    )
+    disable_docker_metadata: bool = _setting(
+        False,
+        "Do not ask the Docker API for names.",
+        _COLLECTORS,
+        values.boolean,
+        variable="EBPF_NET_DISABLE_DOCKER_METADATA",
+    )
+    docker_socket: Path = _setting(
+        Path("/var/run/docker.sock"),
+        "Socket of the Docker API.",
+        _COLLECTORS,
+        values.path,
+        variable="EBPF_NET_DOCKER_SOCKET",
+    )
+    max_edges: int = _setting(
+        100_000,
+        "Edges a collector keeps; the rest becomes one overflow edge.",
+        _COLLECTORS,
+        values.count,
+        variable="EBPF_NET_MAX_EDGES",
+    )
+    max_udp_peers: int = _setting(
+        65_536,
+        "Peers of UDP sockets counted apart in one window.",
+        _COLLECTORS,
+        values.count,
+        variable="EBPF_NET_MAX_UDP_PEERS",
+    )
+    ring_bytes: int = _setting(
+        8 << 20,
+        "Size of the ring buffer, a power of two.",
+        _COLLECTORS | {PREFLIGHT},
+        values.size,
+        variable="EBPF_NET_RING_BYTES",
+    )
+    forbid_attach: tuple[str, ...] = _setting(
+        (),
+        "Attach types not to be used, such as tp_btf: to try what an older kernel "
+        "would do.",
+        _COLLECTORS | {PREFLIGHT},
+        variable="EBPF_NET_FORBID_ATTACH",
+        repeatable=True,
+    )
+    spool_memory_bytes: int = _setting(
+        16 << 20,
+        "Unsent batches kept in memory.",
+        _COLLECTORS,
+        values.size,
+        variable="EBPF_NET_SPOOL_MEMORY_BYTES",
+    )
+    spool_disk_bytes: int = _setting(
+        256 << 20,
+        "Unsent batches kept on disk.",
+        _COLLECTORS,
+        values.size,
+        variable="EBPF_NET_SPOOL_DISK_BYTES",
+    )
+    # The reducer
+    listen_host: str = _setting(
+        "127.0.0.1",
+        "Address to listen on; beyond loopback needs TLS or a token, or "
+        "--allow-insecure-intake.",
+        frozenset({REDUCER}),
+        variable="EBPF_NET_LISTEN_HOST",
+    )
+    port: int = _setting(
+        8000,
+        "TCP port of the intake.",
+        _REDUCERS,
+        values.port,
+        aliases=("-p",),
+        variable="EBPF_NET_PORT",
+    )
+    allow_insecure_intake: bool = _setting(
+        False,
+        "Let anybody who reaches the port send data.",
+        frozenset({REDUCER}),
+        values.boolean,
+        variable="EBPF_NET_ALLOW_INSECURE_INTAKE",
+    )
+    lateness_seconds: float = _setting(
+        2.0,
+        "How long a window waits for a collector that is late.",
+        _REDUCERS,
+        values.seconds,
+        variable="EBPF_NET_LATENESS_SECONDS",
+    )
+    threads: int = _setting(
+        1,
+        "Threads of the reducing engine.",
+        _REDUCERS,
+        values.count,
+        variable="EBPF_NET_THREADS",
+    )
+    memory_limit_bytes: int = _setting(
+        512 << 20,
+        "Memory of the reducing engine; beyond it spills to disk.",
+        _REDUCERS,
+        values.size,
+        flag="--memory-limit",
+        variable="EBPF_NET_MEMORY_LIMIT",
+    )
+    prom: tuple[str, int] = _setting(
+        ("127.0.0.1", 7010),
+        "Where Prometheus scrapes the flow metrics.",
+        _REDUCERS,
+        values.host_port,
+        variable="EBPF_NET_PROM",
+    )
+    internal_prom: tuple[str, int] = _setting(
+        ("127.0.0.1", 7001),
+        "Where Prometheus scrapes the internal metrics.",
+        _REDUCERS,
+        values.host_port,
+        variable="EBPF_NET_INTERNAL_PROM",
+    )
+    disable_prometheus_metrics: bool = _setting(
+        False,
+        "Open neither of the Prometheus ports.",
+        _REDUCERS,
+        values.boolean,
+        variable="EBPF_NET_DISABLE_PROMETHEUS_METRICS",
+    )
+    enable_otlp_grpc_metrics: bool = _setting(
+        False,
+        "Send metrics by OTLP over gRPC.",
+        _REDUCERS,
+        values.boolean,
+        variable="EBPF_NET_ENABLE_OTLP_GRPC_METRICS",
+    )
+    otlp_grpc_metrics_host: str = _setting(
+        "localhost",
+        "Host of the OTLP receiver.",
+        _REDUCERS,
+        variable="EBPF_NET_OTLP_GRPC_METRICS_HOST",
+    )
+    otlp_grpc_metrics_port: int = _setting(
+        4317,
+        "Port of the OTLP receiver.",
+        _REDUCERS,
+        values.port,
+        variable="EBPF_NET_OTLP_GRPC_METRICS_PORT",
+    )
+    enable_otlp_metrics: bool = _setting(
+        False,
+        "Send metrics by OTLP as the OTEL_EXPORTER_OTLP_* variables say; on by "
+        "itself when an endpoint is set there.",
+        _REDUCERS,
+        values.boolean,
+        variable="EBPF_NET_ENABLE_OTLP_METRICS",
+    )
+    enable_id_id: bool = _setting(
+        False,
+        "Add level id_id: each end by itself.",
+        _REDUCERS,
+        values.boolean,
+        variable="EBPF_NET_ENABLE_ID_ID",
+    )
+    enable_az_id: bool = _setting(
+        False,
+        "Add levels az_id and id_az.",
+        _REDUCERS,
+        values.boolean,
+        variable="EBPF_NET_ENABLE_AZ_ID",
+    )
+    enable_metrics: tuple[str, ...] = _setting(
+        (),
+        "Metrics to export besides the default ones: names, or <group>.all.",
+        _REDUCERS,
+        values.names,
+        variable="EBPF_NET_ENABLE_METRICS",
+    )
+    disable_metrics: tuple[str, ...] = _setting(
+        (),
+        "Metrics not to export: names, or <group>.all.",
+        _REDUCERS,
+        values.names,
+        variable="EBPF_NET_DISABLE_METRICS",
+    )
+    disable_node_ip_field: bool = _setting(
+        False,
+        "Leave the label ip empty.",
+        _REDUCERS,
+        values.boolean,
+        variable="EBPF_NET_DISABLE_NODE_IP_FIELD",
+    )
+    print_config: bool = _setting(
+        False,
+        "Print the settings in force as a configuration file, and exit.",
+        _COLLECTORS | _REDUCERS,
+        values.boolean,
+    )
+    # Output and log
+    output: str = _setting(
+        "auto",
+        "Standard output: auto (live table on a terminal, else plain lines), "
+        "table, plain, json or none.",
+        frozenset({UP}),
+        values.choice("auto", "table", "plain", "json", "none"),
+        variable="EBPF_NET_OUTPUT",
+    )
+    reducer_output: str = _setting(
+        "none",
+        "Standard output: plain or json lines, or none.",
+        frozenset({REDUCER}),
+        values.choice("plain", "json", "none"),
+        flag="--output",
+    )
+    preflight_output: str = _setting(
+        "table",
+        "table or json.",
+        frozenset({PREFLIGHT}),
+        values.choice("table", "json"),
+        flag="--output",
+    )
+    sort: str = _setting(
+        "bytes",
+        "Order of the live table: bytes, packets, rtt, retransmits, new, "
+        "active or failures.",
+        frozenset({UP}),
+        values.choice(
+            "bytes", "packets", "rtt", "retransmits", "new", "active", "failures"
+        ),
+    )
+    config_file: Path | None = _setting(
+        None,
+        "YAML file with settings, by the names of the flags with _ for -.",
+        _COLLECTORS | _REDUCERS,
+        values.path,
+        variable="EBPF_NET_CONFIG_FILE",
+        aliases=("-c",),
+    )
+    log_console: bool = _setting(
+        False,
+        "Log to standard error.",
+        _ALL,
+        values.boolean,
+        variable="EBPF_NET_LOG_CONSOLE",
+        aliases=("--console-log",),
+    )
+    no_log_file: bool = _setting(
+        False,
+        "Do not log to a file.",
+        _ALL,
+        values.boolean,
+        variable="EBPF_NET_NO_LOG_FILE",
+    )
+    log_file_path: Path = _setting(
+        Path("/var/log/ebpf_net.log"),
+        "Log file, five of 1 MiB each.",
+        _ALL,
+        values.path,
+        variable="EBPF_NET_LOG_FILE_PATH",
+    )
+    log_level: str = _setting(
+        "info",
+        f"Least severity to log: {', '.join(LOG_LEVELS)}; "
+        "--debug is short for --log-level debug.",
+        _ALL,
+        values.choice(*LOG_LEVELS),
+        variable="EBPF_NET_LOG_LEVEL",
+    )
+    otel: Mapping[str, str] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+
+def _table() -> tuple[Setting, ...]:
+    rows = []
+    for item in fields(Settings):
+        if not item.metadata:
+            continue
+        more = dict(item.metadata)
+        assert item.default is not MISSING
+        more.setdefault("flag", "--" + item.name.replace("_", "-"))
+        more.setdefault("variable", "")
+        kind = more["parse"].__name__.strip("_") if more["parse"] else "text"
+        rows.append(Setting(name=item.name, default=item.default, kind=kind, **more))
+    return tuple(rows)
+
+
+SETTINGS: tuple[Setting, ...] = _table()

@@ -1,0 +1,36 @@
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ebpf_net.settings import values
+
+PARSERS = [
+    values.boolean,
+    values.port,
+    values.count,
+    values.seconds,
+    values.size,
+    values.host_port,
+    values.choice("a", "b"),
+    values.path,
+]
+
+
+@pytest.mark.parametrize("parse", PARSERS)
+@given(text=st.text())
+def test_any_text_is_a_value_or_a_value_error(parse, text):
+    with contextlib.suppress(ValueError):
+        parse(text)
+
+
+def test_sizes_have_units():
+    assert values.size("64M") == 64 << 20
+    assert values.size("1GiB") == 1 << 30
+    assert values.size("17") == 17
+
+
+def test_ipv6_addresses_stand_in_brackets():
+    assert values.host_port("[::1]:7010") == ("::1", 7010)
+    assert values.host_port("0.0.0.0:7001") == ("0.0.0.0", 7001)
