@@ -1,0 +1,28 @@
+"""The compiled parts of the wheel: the BPF object and the binding to libbpf.
+
+All else about the package is in pyproject.toml.
+"""
+
+import runpy
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+KERNEL = Path("src/ebpf_net/collectors/kernel")
+
+
+class BuildWithBpf(build_py):
+    """Compile the BPF programs into package data before the modules are copied."""
+
+    def run(self) -> None:
+        """Build the object in the source tree, as an editable install reads it there."""
+        runpy.run_path("bpf/build.py")["build"](KERNEL / "kernel.bpf.o")
+        super().run()
+
+
+setup(
+    cmdclass={"build_py": BuildWithBpf},
+    cffi_modules=[f"{KERNEL}/_libbpf_build.py:ffibuilder"],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)
