@@ -16,7 +16,7 @@ class BuildWithBpf(build_py):
     """Compile the BPF programs into package data before the modules are copied."""
 
     def run(self) -> None:
-        """Build the object in the source tree, as an editable install reads it there."""
+        """Build it in the source tree: an editable install reads it there."""
         runpy.run_path("bpf/build.py")["build"](KERNEL / "kernel.bpf.o")
         super().run()
 
