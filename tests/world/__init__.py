@@ -1,0 +1,1 @@
+"""Real things for tests: hosts, servers, loads, receivers, and this system itself."""
