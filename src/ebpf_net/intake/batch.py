@@ -37,6 +37,8 @@ class BatchHeader:
     last_of_window: bool  # Ebpf-Net-Window-Last: 1 or 0; a large window has several
     status: Mapping[str, int]  # Ebpf-Net-Status: JSON; counters since the start, such
     #   as {"lost.ring_full": 0, "signal.tcp.tp_btf": 1}; in each batch
+    settled: int = 0  # Ebpf-Net-Settled, set by the client at each attempt: window
+    #   batches up to here were received, refused or lost, and are not to come any more
 
 
 @dataclass(frozen=True)
@@ -67,3 +69,4 @@ class Receipt:
     received: int
     reducer: str
     time_ns: int
+    duplicate: bool = False  # the batch was received before and not counted again

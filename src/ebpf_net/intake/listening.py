@@ -1,0 +1,129 @@
+"""The server's sockets and TLS, and whether it may listen beyond loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+import ssl
+
+from ebpf_net.errors import EnvironmentFault, SettingError
+from ebpf_net.intake.options import ServerOptions
+
+_LOOPBACK = ("127.0.0.1", "::1")
+_BACKLOG = 1024
+_Address = tuple[socket.AddressFamily, str]
+
+
+def open_sockets(options: ServerOptions) -> list[socket.socket]:
+    """Listen; raises SettingError or EnvironmentFault."""
+    addresses = _addresses(options)
+    secure = options.tls_certificate is not None or options.token_file is not None
+    if not secure and not options.allow_insecure:
+        _require_loopback(addresses)
+    sockets: list[socket.socket] = []
+    port = options.port
+    try:
+        for family, address in addresses:
+            listener = _listen(family, address, port, optional=bool(sockets))
+            if listener is not None:
+                sockets.append(listener)
+                port = listener.getsockname()[1]
+    except BaseException:
+        for opened in sockets:
+            opened.close()
+        raise
+    return sockets
+
+
+def server_tls(options: ServerOptions) -> ssl.SSLContext | None:
+    """Return the TLS context, if TLS is asked for; raises SettingError."""
+    if options.tls_certificate is None:
+        if options.client_ca is not None:
+            raise SettingError(
+                "client certificates are asked for without TLS",
+                "set the server's certificate and key too",
+            )
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(options.tls_certificate, options.tls_key)
+        if options.client_ca is not None:
+            context.load_verify_locations(options.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise SettingError(f"cannot use the TLS certificate: {error}") from error
+    return context
+
+
+def _addresses(options: ServerOptions) -> list[_Address]:
+    if options.host in ("", "localhost"):
+        return [(_family(address), address) for address in _LOOPBACK]
+    if options.host == "::":
+        return [(socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")]
+    try:
+        found = socket.getaddrinfo(
+            options.host.strip("[]"), None, type=socket.SOCK_STREAM
+        )
+    except OSError as error:
+        raise SettingError(
+            f"cannot listen on {options.host!r}: {error.strerror}",
+            "give an address of this host",
+        ) from error
+    return list(dict.fromkeys((family, str(name[0])) for family, *_, name in found))
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _require_loopback(addresses: list[_Address]) -> None:
+    for _, address in addresses:
+        if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+            raise SettingError(
+                f"the intake would listen on {address} and take data from anybody",
+                "set a TLS certificate or a token file, or allow it with "
+                "--allow-insecure-intake",
+            )
+
+
+def _listen(
+    family: socket.AddressFamily, address: str, port: int, *, optional: bool
+) -> socket.socket | None:
+    """Bind and listen; None where the host lacks an optional address family."""
+    try:
+        listener = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        if optional:
+            return None
+        raise _fault(error, address, port) from error
+    with contextlib.ExitStack() as stack:
+        stack.callback(listener.close)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind((address, port))
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            if optional and error.errno == errno.EADDRNOTAVAIL:
+                return None
+            raise _fault(error, address, port) from error
+        stack.pop_all()
+    return listener
+
+
+def _fault(error: OSError, address: str, port: int) -> EnvironmentFault:
+    if error.errno == errno.EADDRINUSE:
+        return EnvironmentFault(
+            f"port {port} on {address} is in use",
+            "stop the program that has it, or choose another with --port",
+        )
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return EnvironmentFault(
+        f"cannot listen on {address} port {port}: {reason}",
+        "choose an address of this host and a port above 1023",
+    )

@@ -1,0 +1,124 @@
+"""Whether the values of a batch's tables can be: vectorised, a few kernels a column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ebpf_net.errors import BatchError
+from ebpf_net.schema import (
+    REFERENCE_KEYS,
+    TABLES,
+    ConnectFailure,
+    Drop,
+    Protocol,
+    Role,
+    Sample,
+)
+
+MAX_STRING_BYTES = 65_536
+MIN_BUCKET = -200  # 2**-50 s
+MAX_BUCKET = 100  # 2**25 s
+
+_ANY_VALUE = frozenset(
+    {
+        "local_address_high",
+        "local_address_low",
+        "remote_address_high",
+        "remote_address_low",
+        "process_id",
+        "cgroup_id",
+        "bucket",
+    }
+)
+_MAXIMA: Mapping[str, int] = {
+    "local_port": 65_535,
+    "remote_port": 65_535,
+    "role": max(Role),
+    "protocol": max(Protocol),
+    "kind": max(Sample),
+}
+_MINIMA: Mapping[str, int] = {"kind": min(Sample), "protocol": min(Protocol)}
+_BUCKETS: Mapping[int, tuple[int, int]] = {
+    Sample.RTT: (MIN_BUCKET, MAX_BUCKET),
+    Sample.CONNECT_DURATION: (MIN_BUCKET, MAX_BUCKET),
+    Sample.CONNECT_FAILURE: (min(ConnectFailure), max(ConnectFailure)),
+    Sample.DROP: (min(Drop), max(Drop)),
+}
+_LOWEST = np.array([0] + [_BUCKETS[kind][0] for kind in Sample])
+_HIGHEST = np.array([0] + [_BUCKETS[kind][1] for kind in Sample])
+
+IntegerArray = npt.NDArray[np.integer[Any]]
+
+
+def check_values(tables: Mapping[str, pa.Table]) -> None:
+    """Raise BatchError where a value cannot be."""
+    for name, table in tables.items():
+        if table.num_rows:
+            _check_ranges(name, table)
+    edges, samples = tables["edges"], tables["edge_samples"]
+    if edges.num_rows:
+        _check_protocols(_values(edges, "protocol"))
+    if samples.num_rows:
+        _check_samples(samples, edges.num_rows)
+
+
+def keep_last_rows(name: str, table: pa.Table) -> pa.Table:
+    """Return a reference table with the last row of each key: later rows replace."""
+    key = REFERENCE_KEYS.get(name)
+    if key is None or pc.count_distinct(table[key]).as_py() == table.num_rows:
+        return table
+    numbered = pa.table({"key": table[key], "row": np.arange(table.num_rows)})
+    last = numbered.group_by("key", use_threads=False).aggregate([("row", "max")])
+    rows = last["row_max"]
+    return table.take(rows.take(pc.sort_indices(rows)))
+
+
+def _check_ranges(name: str, table: pa.Table) -> None:
+    for column, kind in TABLES[name]:
+        if kind == "string":
+            _check_length(name, column, table[column])
+        elif kind != "bool" and column not in _ANY_VALUE:
+            values = _values(table, column)
+            _check_range(name, column, int(values.min()), int(values.max()))
+
+
+def _check_range(name: str, column: str, smallest: int, largest: int) -> None:
+    if smallest < _MINIMA.get(column, 0):
+        raise BatchError("values", f"{name}.{column} has {smallest}")
+    if column in _MAXIMA and largest > _MAXIMA[column]:
+        raise BatchError("values", f"{name}.{column} has {largest}")
+
+
+def _check_length(name: str, column: str, values: pa.ChunkedArray[Any]) -> None:
+    longest = pc.max(pc.binary_length(values)).as_py()
+    if longest > MAX_STRING_BYTES:
+        raise BatchError("values", f"{name}.{column} has a text of {longest} bytes")
+
+
+def _check_protocols(protocols: IntegerArray) -> None:
+    known = (protocols == Protocol.TCP) | (protocols == Protocol.UDP)
+    if not known.all():
+        other = int(protocols[~known][0])
+        raise BatchError("values", f"edges.protocol has {other}")
+
+
+def _check_samples(samples: pa.Table, edges: int) -> None:
+    last = int(_values(samples, "edge").max())
+    if last >= edges:
+        raise BatchError("values", f"edge_samples.edge is {last} of {edges} edges")
+    kinds, buckets = _values(samples, "kind"), _values(samples, "bucket")
+    wrong = (buckets < _LOWEST[kinds]) | (buckets > _HIGHEST[kinds])
+    if wrong.any():
+        bucket = int(buckets[wrong][0])
+        raise BatchError("values", f"edge_samples.bucket has {bucket}")
+
+
+def _values(table: pa.Table, column: str) -> IntegerArray:
+    values: IntegerArray = table[column].to_numpy()
+    return values
