@@ -1,1 +1,1 @@
-"""Tests mirror src/ebpf_net; tests/world holds the real things that they run against."""
+"""Tests mirror src/ebpf_net; tests/world holds real things that they run against."""

@@ -1,3 +1,3 @@
 """Fixtures of tests/world, for every test."""
 
-pytest_plugins = ["tests.world.otel_collector"]
+pytest_plugins = ["tests.world.hosts", "tests.world.otel_collector"]

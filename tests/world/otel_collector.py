@@ -54,14 +54,13 @@ class OtelCollector:
         self._scheme = "https" if tls else "http"
         self._log = directory / "otel-collector.log"
         self._configuration = directory / "otel-collector.yaml"
+        files = f", tls: {{cert_file: {tls[0]}, key_file: {tls[1]}}}" if tls else ""
         self._configuration.write_text(
             _CONFIGURATION.format(
                 grpc_port=self._grpc_port,
                 http_port=self._http_port,
                 points_port=self._server.port,
-                tls=f", tls: {{cert_file: {tls[0]}, key_file: {tls[1]}}}"
-                if tls
-                else "",
+                tls=files,
             )
         )
         self._program: Program | None = None

@@ -111,7 +111,7 @@ class PointServer:
                 self.end_headers()
                 self.wfile.write(b"{}")
 
-            def log_message(self, format: str, *arguments: object) -> None:
+            def log_message(self, *arguments: object) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
