@@ -1,0 +1,196 @@
+"""Ingest: batches into wall-clock windows by their collector's corrected time.
+
+Batches wait as they came; nothing is copied before a window closes. Which window is
+closed when, and what was late, is decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ebpf_net.intake.batch import BatchHeader
+from ebpf_net.intake.decode import DecodedBatch
+from ebpf_net.reducer.keys import text_key
+
+CLOCK_TOLERANCE_NS = 50_000_000
+"""Offsets below this are the network's delay rather than a wrong clock."""
+
+_CLOCK_SAMPLES = 16
+
+
+@dataclass(frozen=True)
+class Received:
+    """A batch with the window it was put into."""
+
+    batch: DecodedBatch
+    window: int
+    received_ns: int
+
+
+@dataclass
+class Clock:
+    """A collector's clock against the reducer's: the least delay of recent batches."""
+
+    delays_ns: deque[int] = field(default_factory=lambda: deque(maxlen=_CLOCK_SAMPLES))
+
+    @property
+    def delay_ns(self) -> int:
+        """What to add to the collector's times to have the reducer's."""
+        delay = min(self.delays_ns, default=0)
+        return delay if abs(delay) >= CLOCK_TOLERANCE_NS else 0
+
+
+@dataclass
+class Collector:
+    """What is known of one collector, over its restarts."""
+
+    name: str
+    host: str
+    clock: Clock = field(default_factory=Clock)
+    last_received_ns: int = 0
+    newest_window: int = 0
+    incarnation: str = ""
+    status: Mapping[str, int] = field(default_factory=dict)
+    ended_status: dict[str, int] = field(default_factory=dict)
+
+    def hear(self, header: BatchHeader, received_ns: int, sent_ns: int) -> None:
+        """Note a batch."""
+        self.clock.delays_ns.append(received_ns - sent_ns)
+        self.last_received_ns = max(self.last_received_ns, received_ns)
+        self.host = header.host
+        if self.incarnation != header.incarnation:
+            for name, value in self.status.items():
+                self.ended_status[name] = self.ended_status.get(name, 0) + value
+            self.incarnation = header.incarnation
+        self.status = header.status
+
+
+def source_key(header: BatchHeader) -> int:
+    """Return the key of the collector's process that made a batch."""
+    return text_key("source", header.collector, header.incarnation)
+
+
+@dataclass
+class Pending:
+    """A window that is not closed yet."""
+
+    received: list[Received] = field(default_factory=list)
+    complete: set[str] = field(default_factory=set)  # collectors with their last batch
+    first_received_ns: int = 0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Length of a window, how long to wait for what is late, and how long it counts."""
+
+    window_ns: int = 10_000_000_000
+    lateness_ns: int = 2_000_000_000
+    horizon_ns: int = 3_600_000_000_000
+
+
+@dataclass(frozen=True)
+class Due:
+    """A window to reduce now; ``late``: it has been reduced before."""
+
+    number: int
+    late: bool
+    received: tuple[Received, ...]
+
+
+class Windows:
+    """Batches by window, until the window closes. Not thread-safe."""
+
+    def __init__(self, timing: Timing) -> None:
+        self.timing = timing
+        self.collectors: dict[str, Collector] = {}
+        self.reported: dict[int, set[str]] = {}  # which collectors had a batch
+        self.last_closed: int | None = None
+        self._pending: dict[int, Pending] = {}
+        self._late: dict[int, Pending] = {}
+
+    def window_of(self, header: BatchHeader) -> int:
+        """Return the number of the window that a batch belongs to."""
+        delay = self.collectors[header.collector].clock.delay_ns
+        length = self.timing.window_ns
+        start, end = header.window_start_ns, header.window_end_ns
+        if abs(end - start - length) <= length // 100:
+            return ((start + end) // 2 + delay) // length
+        return (end - 1 + delay) // length
+
+    def start_ns(self, number: int) -> int:
+        """Return when a window begins."""
+        return number * self.timing.window_ns
+
+    def hear(self, header: BatchHeader, received_ns: int, sent_ns: int) -> Collector:
+        """Note that a collector has been heard."""
+        collector = self.collectors.get(header.collector)
+        if collector is None:
+            collector = Collector(header.collector, header.host)
+            self.collectors[header.collector] = collector
+        collector.hear(header, received_ns, sent_ns)
+        return collector
+
+    def put(self, batch: DecodedBatch, received_ns: int) -> bool:
+        """Put a batch into its window; False: that is too long ago."""
+        header = batch.header
+        number = self.window_of(header)
+        if received_ns - self.start_ns(number + 1) > self.timing.horizon_ns:
+            return False
+        late = self.last_closed is not None and number <= self.last_closed
+        windows = self._late if late else self._pending
+        pending = windows.setdefault(number, Pending(first_received_ns=received_ns))
+        pending.received.append(Received(batch, number, received_ns))
+        if header.last_of_window:
+            pending.complete.add(header.collector)
+        collector = self.collectors[header.collector]
+        collector.newest_window = max(collector.newest_window, number)
+        self.reported.setdefault(number, set()).add(header.collector)
+        return True
+
+    def live_collectors(self, number: int) -> set[str]:
+        """Return the collectors that reported for a window or the one before."""
+        return self.reported.get(number, set()) | self.reported.get(number - 1, set())
+
+    def next_close_ns(self) -> int | None:
+        """Return when the next window can be closed; it may be in the past."""
+        times = [self._late_close_ns(pending) for pending in self._late.values()]
+        if self._pending:
+            number = min(self._pending)
+            times.append(self._close_ns(number, self._pending[number]))
+        return min(times, default=None)
+
+    def due(self, now_ns: int) -> list[Due]:
+        """Take the windows out that are to be closed now, in their order."""
+        result = []
+        for number in sorted(self._late):
+            if self._late_close_ns(self._late[number]) <= now_ns:
+                received = tuple(self._late.pop(number).received)
+                result.append(Due(number, late=True, received=received))
+        while self._pending:
+            number = min(self._pending)
+            if self._close_ns(number, self._pending[number]) > now_ns:
+                break
+            received = tuple(self._pending.pop(number).received)
+            result.append(Due(number, late=False, received=received))
+            self.last_closed = number
+        return result
+
+    def forget(self, number: int) -> None:
+        """Forget who reported for windows before this one."""
+        for old in [old for old in self.reported if old < number]:
+            del self.reported[old]
+
+    def _close_ns(self, number: int, pending: Pending) -> int:
+        before = self.reported.get(number - 1)
+        if before and before <= pending.complete:
+            return self.start_ns(number + 1)
+        regular = self.start_ns(number + 1) + self.timing.lateness_ns
+        if pending.first_received_ns > regular:
+            # After an outage all collectors send at about the same time, not in order.
+            return pending.first_received_ns + self.timing.lateness_ns
+        return regular
+
+    def _late_close_ns(self, pending: Pending) -> int:
+        return pending.first_received_ns + self.timing.lateness_ns

@@ -1,0 +1,365 @@
+"""Matching: a client's row and a server's row of the same edge become one.
+
+For each row it decides whose the other end is and whether the row's volume counts. The
+client's end decides over volume where it is known, as only one end may: both are read
+at slightly different moments. No wide column is touched here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from ebpf_net.reducer.keys import Bool, Int64, combine
+from ebpf_net.reducer.memory import (
+    RECENT_WINDOWS,
+    Ends,
+    KnownKeys,
+    Learned,
+    Memory,
+    concat_ends,
+    find,
+    is_in,
+    known_keys,
+    no_ends,
+)
+from ebpf_net.reducer.rows import Rows
+
+
+class Moment(Enum):
+    """When rows are matched."""
+
+    ON_TIME = "on time"
+    LATE = "late"  # their window has been reduced before
+    RELEASED = "released"  # server's rows whose client did not come
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What the matching of one window must know besides its rows.
+
+    ``live`` are the sources that still report; ``starting`` those whose first window
+    this is, so that their rows may cover only a part of it.
+    """
+
+    number: int
+    moment: Moment
+    live: frozenset[int] = frozenset()
+    starting: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Matched:
+    """What became of each row.
+
+    ``own`` and ``peer`` are places in ``ends``: who the row's own end is taken to be,
+    and who is at the other; -1: only its address is known.
+    """
+
+    ends: Ends  # of the rows, then those that were remembered
+    own: Int64
+    peer: Int64
+    volume: Bool  # bytes, packets and connections of this row count
+    peer_reports: Bool  # the other end's own rows tell what it sent
+    held: Bool  # wait a window for the client's row
+    superseded: Bool  # late, and the other end stood in: does not count at all
+
+    def take(self, chosen: Bool) -> Matched:
+        """Return what became of the chosen rows."""
+        index = np.flatnonzero(chosen)
+        return Matched(
+            self.ends,
+            self.own[index],
+            self.peer[index],
+            self.volume[index],
+            self.peer_reports[index],
+            self.held[index],
+            self.superseded[index],
+        )
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Rows with one key. ``best`` is the busiest row, ``of`` the group of each row."""
+
+    near: Int64
+    far: Int64
+    best: Int64
+    of: Int64
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Which rows stand for the other end of a group, -1: none.
+
+    ``name_of_server`` is the row that names a server group's own end; ``is_near`` tells
+    which groups of clients have found their server by the near key.
+    """
+
+    client_of_server: Int64
+    server_of_client: Int64
+    name_of_server: Int64
+    is_near: Bool
+
+
+def match(
+    rows: Rows, was_held: Bool, memory: Memory, now: Circumstances
+) -> tuple[Matched, Learned]:
+    """Match the rows of one window.
+
+    ``was_held`` are a former window's rows that waited for their client.
+    """
+    ends = Ends(rows.source, rows.int64("process_id"), rows.int64("cgroup_id"))
+    tie = combine(ends.source, ends.process, ends.cgroup)
+    client_rows = np.flatnonzero(rows.is_client)
+    server_rows = np.flatnonzero(~rows.is_client)
+    clients = _group(rows.keys.near, rows.keys.far, client_rows, rows.weight, tie)
+    servers = _group(rows.keys.near, rows.keys.far, server_rows, rows.weight, tie)
+    pairs = _join(clients, servers, rows.weight, tie)
+    draft = _Draft(ends, len(rows))
+    held_groups = np.zeros(len(servers.near), np.bool_)
+    held_groups[servers.of[was_held[server_rows]]] = True
+    decided = _decide_servers(draft, servers, pairs, held_groups, memory, now)
+    _fill_clients(draft, client_rows, pairs.server_of_client[clients.of])
+    _remember_servers(draft, rows, client_rows, memory, now)
+    draft.fill_servers(server_rows, servers, pairs, decided)
+    _yield_to_servers(draft, rows, client_rows, servers, decided)
+    if now.moment is Moment.LATE:
+        _supersede(draft, rows, client_rows, memory, now)
+    fresh = np.zeros(len(servers.near), np.bool_)
+    fresh[servers.of[~was_held[server_rows]]] = True
+    learned = Learned(
+        known_keys(clients.near, clients.far, ends.take(clients.best), ~pairs.is_near),
+        _keys_only(servers, decided.counts & ~decided.held & fresh),
+        _endpoints(rows, server_rows, ends, tie),
+    )
+    return draft.matched(), learned
+
+
+@dataclass
+class _Draft:
+    """A Matched in the making."""
+
+    ends: Ends
+    count: int
+
+    def __post_init__(self) -> None:
+        self.own = np.arange(self.count)
+        self.peer = np.full(self.count, -1, np.int64)
+        self.volume = np.ones(self.count, np.bool_)
+        self.peer_reports = np.zeros(self.count, np.bool_)
+        self.held = np.zeros(self.count, np.bool_)
+        self.superseded = np.zeros(self.count, np.bool_)
+
+    def remember(self, ends: Ends) -> Int64:
+        """Add ends that have no row; return their places."""
+        first = len(self.ends)
+        self.ends = concat_ends([self.ends, ends])
+        return np.arange(first, len(self.ends))
+
+    def fill_servers(
+        self, rows: Int64, servers: _Groups, pairs: _Pairs, decided: _Decided
+    ) -> None:
+        """Give servers' rows what was decided for their groups."""
+        self.peer[rows] = decided.peer[servers.of]
+        self.peer_reports[rows] = decided.client_known[servers.of]
+        self.volume[rows] = decided.counts[servers.of]
+        self.held[rows] = decided.held[servers.of]
+        named = pairs.name_of_server[servers.of]
+        self.own[rows] = np.where(named >= 0, named, rows)
+
+    def matched(self) -> Matched:
+        """Return the result."""
+        return Matched(
+            self.ends,
+            self.own,
+            self.peer,
+            self.volume,
+            self.peer_reports,
+            self.held,
+            self.superseded,
+        )
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """What was decided for each group of servers' rows."""
+
+    peer: Int64
+    client_known: Bool
+    counts: Bool  # its volume
+    held: Bool
+    keeps: Bool  # although there is a client's row
+
+
+def _decide_servers(
+    draft: _Draft,
+    servers: _Groups,
+    pairs: _Pairs,
+    was_held: Bool,
+    memory: Memory,
+    now: Circumstances,
+) -> _Decided:
+    peer = pairs.client_of_server.copy()
+    has_row = peer >= 0
+    recent = _recent(now)
+    lonely = np.flatnonzero(~has_row)
+    found, remembered = memory.find_ends(
+        memory.clients,
+        recent,
+        (servers.near[lonely], servers.far[lonely]),
+        now.live if now.moment is Moment.ON_TIME else None,
+    )
+    known = has_row.copy()
+    known[lonely[found]] = True
+    named = found & (remembered.source != 0)
+    peer[lonely[named]] = draft.remember(remembered.take(np.flatnonzero(named)))
+    if now.moment is Moment.RELEASED:
+        yes = np.ones(len(peer), np.bool_)
+        return _Decided(peer, ~yes, yes, ~yes, ~yes)
+    stood_in, _ = memory.find_ends(
+        memory.stood_in, recent, (servers.near, servers.far), None
+    )
+    stood_in |= was_held
+    # A client's collector that starts in this window knows only a part of it, and the
+    # server has reported the edge all along: the server decides for this window.
+    keeps = np.zeros(len(peer), np.bool_)
+    if now.starting and now.moment is Moment.ON_TIME:
+        both = np.flatnonzero(has_row & stood_in)
+        keeps[both] = is_in(draft.ends.source[peer[both]], now.starting)
+    counts = ~known | keeps
+    held = counts & ~stood_in
+    if now.moment is Moment.LATE:
+        held[:] = False
+    return _Decided(peer, known, counts, held, keeps)
+
+
+def _recent(now: Circumstances) -> range:
+    # What comes after its window finds the window after it in memory, too.
+    newest = now.number + (now.moment is not Moment.ON_TIME)
+    return range(newest, now.number - RECENT_WINDOWS, -1)
+
+
+def _fill_clients(draft: _Draft, client_rows: Int64, peer: Int64) -> None:
+    draft.peer[client_rows] = peer
+    draft.peer_reports[client_rows] = peer >= 0
+
+
+def _remember_servers(
+    draft: _Draft, rows: Rows, client_rows: Int64, memory: Memory, now: Circumstances
+) -> None:
+    """Find clients' servers that have no row in this window among the endpoints."""
+    alone = client_rows[draft.peer[client_rows] < 0]
+    if not len(alone):
+        return
+    found, remembered = memory.find_ends(
+        memory.endpoints,
+        _recent(now),
+        (rows.keys.near_endpoint[alone], rows.keys.far_endpoint[alone]),
+        now.live if now.moment is Moment.ON_TIME else None,
+    )
+    draft.peer[alone[found]] = draft.remember(remembered.take(np.flatnonzero(found)))
+    draft.peer_reports[alone[found]] = True
+
+
+def _yield_to_servers(
+    draft: _Draft, rows: Rows, client_rows: Int64, servers: _Groups, decided: _Decided
+) -> None:
+    if not decided.keeps.any():
+        return
+    near, far = servers.near[decided.keeps], servers.far[decided.keeps]
+    draft.volume[client_rows] = ~(
+        np.isin(rows.keys.near[client_rows], near)
+        | np.isin(rows.keys.far[client_rows], far)
+    )
+
+
+def _supersede(
+    draft: _Draft, rows: Rows, client_rows: Int64, memory: Memory, now: Circumstances
+) -> None:
+    replaced, _ = memory.find_ends(
+        memory.stood_in,
+        (now.number,),
+        (rows.keys.near[client_rows], rows.keys.far[client_rows]),
+        None,
+    )
+    draft.superseded[client_rows] = replaced
+    draft.volume[client_rows] &= ~replaced
+
+
+def _keys_only(groups: _Groups, chosen: Bool) -> KnownKeys:
+    near, far = groups.near[chosen], groups.far[chosen]
+    return known_keys(near, far, no_ends(), np.ones(len(near), np.bool_))
+
+
+def _endpoints(rows: Rows, server_rows: Int64, ends: Ends, tie: Int64) -> KnownKeys:
+    keys = rows.keys
+    groups = _group(
+        keys.near_endpoint, keys.far_endpoint, server_rows, rows.weight, tie
+    )
+    usable = np.ones(len(groups.near), np.bool_)
+    return known_keys(groups.near, groups.far, ends.take(groups.best), usable)
+
+
+def _group(near: Int64, far: Int64, rows: Int64, weight: Int64, tie: Int64) -> _Groups:
+    """Group rows by their near key, sorted; the busiest row stands for each."""
+    keys = near[rows]
+    order = np.argsort(keys)
+    in_order = keys[order]
+    starts = np.ones(len(order), np.bool_)
+    starts[1:] = in_order[1:] != in_order[:-1]
+    number = np.cumsum(starts) - 1
+    of = np.empty(len(order), np.int64)
+    of[order] = number
+    begin = np.flatnonzero(starts)
+    best = rows[order[begin]]
+    if len(begin) < len(order):
+        size = np.diff(np.append(begin, len(order)))
+        several = np.flatnonzero(size[number] > 1)
+        candidates = rows[order[several]]
+        ranked = np.lexsort((tie[candidates], weight[candidates], number[several]))
+        # Written in rising order of weight, the last one stays.
+        best[number[several][ranked]] = candidates[ranked]
+    return _Groups(in_order[begin], far[best], best, of)
+
+
+def _join(clients: _Groups, servers: _Groups, weight: Int64, tie: Int64) -> _Pairs:
+    """Pair groups, on the same host first."""
+    client_best = np.full(len(servers.near), -1, np.int64)
+    server_best = np.full(len(clients.near), -1, np.int64)
+    server_self = np.full(len(servers.near), -1, np.int64)
+    place = find(clients.near, servers.near)
+    hit = place >= 0
+    client_best[hit] = clients.best[place[hit]]
+    server_best[place[hit]] = servers.best[hit]
+    server_self[hit] = servers.best[hit]
+    is_near = server_best >= 0
+    left_clients, left_servers = np.flatnonzero(server_best < 0), np.flatnonzero(~hit)
+    if len(left_clients) and len(left_servers):
+        far_clients = _regroup(clients, left_clients, weight, tie)
+        far_servers = _regroup(servers, left_servers, weight, tie)
+        place = find(far_clients.near, far_servers.near)
+        hit = place >= 0
+        peer = np.full(len(far_servers.near), -1, np.int64)
+        peer[hit] = far_clients.best[place[hit]]
+        back = np.full(len(far_clients.near), -1, np.int64)
+        back[place[hit]] = far_servers.best[hit]
+        client_best[left_servers] = peer[far_servers.of]
+        server_best[left_clients] = back[far_clients.of]
+        joined = hit[far_servers.of]
+        server_self[left_servers[joined]] = far_servers.best[far_servers.of[joined]]
+    return _Pairs(client_best, server_best, server_self, is_near)
+
+
+def _regroup(groups: _Groups, chosen: Int64, weight: Int64, tie: Int64) -> _Groups:
+    best = groups.best[chosen]
+    regrouped = _group(
+        groups.far[chosen],
+        groups.far[chosen],
+        np.arange(len(chosen)),
+        weight[best],
+        tie[best],
+    )
+    return _Groups(regrouped.near, regrouped.far, best[regrouped.best], regrouped.of)

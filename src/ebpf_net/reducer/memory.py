@@ -1,0 +1,194 @@
+"""Which edges were seen from which end in the last windows: bounded, columns only.
+
+One immutable set of arrays a window and end, so that a window costs an append and
+forgetting is dropping the oldest. Late rows find here whether the other end has
+already stood in for them; a restart carries it over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ebpf_net.reducer.keys import Bool, Int64
+
+RECENT_WINDOWS = 4
+"""How long an end that had a row counts as known without having another."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Who is at an end: the source of its rows, its process and its cgroup."""
+
+    source: Int64
+    process: Int64
+    cgroup: Int64
+
+    def take(self, index: Int64) -> Ends:
+        """Return the chosen ones."""
+        return Ends(self.source[index], self.process[index], self.cgroup[index])
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+
+def no_ends(count: int = 0) -> Ends:
+    """Return ends that are nobody."""
+    return Ends(*(np.zeros(count, np.int64) for _ in range(3)))
+
+
+def concat_ends(parts: Iterable[Ends]) -> Ends:
+    """Return all ends of the parts."""
+    parts = list(parts)
+    return Ends(
+        np.concatenate([part.source for part in parts]),
+        np.concatenate([part.process for part in parts]),
+        np.concatenate([part.cgroup for part in parts]),
+    )
+
+
+@dataclass(frozen=True)
+class KnownKeys:
+    """Keys of one window; ``near`` is sorted, ``ends`` goes with it (or is empty).
+
+    ``far`` is sorted on its own, ``far_index`` are its places in ``near``.
+    """
+
+    near: Int64
+    far: Int64
+    far_index: Int64
+    ends: Ends
+
+    def __len__(self) -> int:
+        return len(self.near)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What memory is to know of a window."""
+
+    clients: KnownKeys  # edges with a client's row
+    stood_in: KnownKeys  # edges for which the server's row decided
+    endpoints: KnownKeys  # servers
+
+
+def known_keys(near: Int64, far: Int64, ends: Ends, far_usable: Bool) -> KnownKeys:
+    """Return keys ready to be looked up; ``near`` has no repetition."""
+    order = np.argsort(near)
+    far_sorted, usable = far[order], far_usable[order]
+    places = np.flatnonzero(usable)
+    far_order = np.argsort(far_sorted[places])
+    places = places[far_order]
+    kept = ends.take(order) if len(ends) else ends
+    return KnownKeys(near[order], far_sorted[places], places, kept)
+
+
+def is_in(values: Int64, wanted: frozenset[int]) -> Bool:
+    """Tell which values are among the wanted ones."""
+    return np.isin(values, np.fromiter(wanted, np.int64, len(wanted)))
+
+
+def find(sorted_keys: Int64, wanted: Int64) -> Int64:
+    """Return the place of each wanted key in the sorted ones, or -1."""
+    if not len(sorted_keys):
+        return np.full(len(wanted), -1, np.int64)
+    place = np.searchsorted(sorted_keys, wanted)
+    np.minimum(place, len(sorted_keys) - 1, out=place)
+    return np.where(sorted_keys[place] == wanted, place, -1)
+
+
+def find_known(known: KnownKeys, near: Int64, far: Int64) -> Int64:
+    """Return for each edge its place among the known ones, near first, or -1."""
+    place = find(known.near, near)
+    missing = np.flatnonzero(place < 0)
+    if len(missing) and len(known.far):
+        other = find(known.far, far[missing])
+        place[missing] = np.where(other >= 0, known.far_index[other], -1)
+    return place
+
+
+@dataclass
+class Memory:
+    """Edges that a client reported, edges for which a server stood in, endpoints."""
+
+    max_keys: int = 4_000_000
+    forgotten: int = 0
+    clients: dict[int, list[KnownKeys]] = field(default_factory=dict)
+    stood_in: dict[int, list[KnownKeys]] = field(default_factory=dict)
+    endpoints: dict[int, list[KnownKeys]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return sum(
+            len(known)
+            for windows in (self.clients, self.stood_in, self.endpoints)
+            for parts in windows.values()
+            for known in parts
+        )
+
+    def learn(self, number: int, learned: Learned) -> None:
+        """Take what the matching of a window has found."""
+        self.clients.setdefault(number, []).append(learned.clients)
+        self.stood_in.setdefault(number, []).append(learned.stood_in)
+        self.endpoints.setdefault(number, []).append(learned.endpoints)
+
+    def find_ends(
+        self,
+        windows: dict[int, list[KnownKeys]],
+        numbers: Iterable[int],
+        keys: tuple[Int64, Int64],
+        live: frozenset[int] | None,
+    ) -> tuple[Bool, Ends]:
+        """Tell which edges have an end in these windows, and who it is.
+
+        With ``live``, ends of other sources do not count.
+        """
+        near, far = keys
+        found = np.zeros(len(near), np.bool_)
+        ends = no_ends(len(near))
+        for known in self._parts(windows, numbers):
+            open_index = np.flatnonzero(~found)
+            if not len(open_index):
+                break
+            place = find_known(known, near[open_index], far[open_index])
+            hit = place >= 0
+            if live is not None and len(known.ends):
+                hit &= is_in(known.ends.source[place], live)
+            rows = open_index[hit]
+            found[rows] = True
+            if len(known.ends):
+                ends.source[rows] = known.ends.source[place[hit]]
+                ends.process[rows] = known.ends.process[place[hit]]
+                ends.cgroup[rows] = known.ends.cgroup[place[hit]]
+        return found, ends
+
+    @staticmethod
+    def _parts(
+        windows: dict[int, list[KnownKeys]], numbers: Iterable[int]
+    ) -> Iterable[KnownKeys]:
+        for number in numbers:
+            yield from reversed(windows.get(number, ()))
+
+    def forget(self, newest: int, oldest: int) -> None:
+        """Drop windows before ``oldest``, and the oldest ones while over the bound."""
+        for windows in (self.clients, self.stood_in, self.endpoints):
+            for number in [number for number in windows if number < oldest]:
+                del windows[number]
+        for number in [n for n in self.endpoints if n < newest - RECENT_WINDOWS]:
+            del self.endpoints[number]
+        self._drop_ends(newest - RECENT_WINDOWS)
+        size = len(self)
+        while size > self.max_keys:
+            number = min([*self.clients, *self.stood_in, *self.endpoints])
+            for windows in (self.clients, self.stood_in, self.endpoints):
+                size -= sum(len(known) for known in windows.get(number, ()))
+                self.forgotten += sum(len(known) for known in windows.pop(number, ()))
+
+    def _drop_ends(self, before: int) -> None:
+        for number, parts in self.clients.items():
+            if number < before and any(len(known.ends) for known in parts):
+                self.clients[number] = [
+                    KnownKeys(known.near, known.far, known.far_index, no_ends())
+                    for known in parts
+                ]

@@ -1,0 +1,332 @@
+"""The reducer: batches in, windows out. Joins the stages and holds their state."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ebpf_net.intake.batch import BatchKind
+from ebpf_net.intake.decode import DecodedBatch
+from ebpf_net.intake.sink import Overloaded
+from ebpf_net.reducer.aggregation import Limits, Partial, final, partial
+from ebpf_net.reducer.engine import Engine
+from ebpf_net.reducer.enrichment import Detail, locate
+from ebpf_net.reducer.ingest import (
+    Due,
+    Received,
+    Timing,
+    Windows,
+    source_key,
+)
+from ebpf_net.reducer.keys import Bool, text_key
+from ebpf_net.reducer.matching import Circumstances, Matched, Moment, match
+from ebpf_net.reducer.memory import RECENT_WINDOWS, Memory
+from ebpf_net.reducer.reference import Change, References
+from ebpf_net.reducer.rows import (
+    SAMPLES_SCHEMA,
+    Rows,
+    concat_rows,
+    make_rows,
+    no_rows,
+)
+from ebpf_net.schema import REFERENCE_KEYS, InternalPoint, Window
+
+Commit = tuple[str, str, int]
+"""Collector, incarnation, sequence."""
+
+
+@dataclass(frozen=True)
+class ReducerOptions:
+    """What the reducer can be told."""
+
+    window_ns: int = 10_000_000_000
+    lateness_ns: int = 2_000_000_000
+    levels: tuple[str, ...] = ("az_az",)
+    threads: int = 1
+    memory_limit: str = "512MB"
+    node_ip: bool = True
+    max_rows: int = 4_000_000  # that wait for their window; above it: Overloaded
+    max_keys: int = 4_000_000  # edges remembered, see memory.py
+    max_nodes: int = 200_000  # of a level; above it they become one
+    max_edges: int = 500_000
+    horizon_ns: int = 3_600_000_000_000  # what comes later than this is dropped
+
+
+@dataclass(frozen=True)
+class ClosedWindow:
+    """A window, and the batches that are dealt with once it has been exported."""
+
+    window: Window
+    commits: tuple[Commit, ...]
+
+
+@dataclass
+class _Counters:
+    late: dict[str, int] = field(
+        default_factory=lambda: {"counted": 0, "superseded": 0, "too_old": 0}
+    )
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    windows: int = 0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        began = time.thread_time()
+        try:
+            yield
+        finally:
+            spent = time.thread_time() - began
+            self.stage_seconds[name] = self.stage_seconds.get(name, 0.0) + spent
+
+
+class Reducer:
+    """Reduces batches to windows. ``add`` may be called from any thread."""
+
+    def __init__(self, options: ReducerOptions | None = None) -> None:
+        self.options = options or ReducerOptions()
+        self._engine = Engine(self.options.threads, self.options.memory_limit)
+        self._windows = Windows(
+            Timing(
+                self.options.window_ns,
+                self.options.lateness_ns,
+                self.options.horizon_ns,
+            )
+        )
+        self._references = References()
+        self._memory = Memory(self.options.max_keys)
+        self._held: tuple[int, Rows] = (0, no_rows())
+        self._first_windows: dict[int, int] = {}  # by source
+        self._source_collector: dict[int, str] = {}
+        self._changes: list[Change] = []
+        self._loose_commits: list[Commit] = []
+        self._waiting_rows = 0
+        self._limits = Limits(self.options.max_nodes, self.options.max_edges)
+        self._counters = _Counters()
+        self._arrivals = threading.Lock()  # what add() touches
+        self._closing = threading.Lock()  # one close_windows at a time
+
+    def add(self, batch: DecodedBatch, received_ns: int, sent_ns: int) -> None:
+        """Take a batch; cheap. Raises Overloaded when too many rows wait."""
+        header, tables = batch.header, batch.tables
+        source = source_key(header)
+        edges = tables.get("edges")
+        count = edges.num_rows if edges is not None else 0
+        with self._arrivals:
+            if count and self._waiting_rows + count > self.options.max_rows:
+                raise Overloaded
+            self._windows.hear(header, received_ns, sent_ns)
+            self._source_collector[source] = header.collector
+            is_snapshot = header.kind is BatchKind.SNAPSHOT
+            reference = {
+                name: tables[name] for name in REFERENCE_KEYS if name in tables
+            }
+            if reference or is_snapshot:
+                self._changes.append(Change(source, reference, is_snapshot))
+            if is_snapshot:
+                return
+            if self._windows.put(batch, received_ns):
+                self._waiting_rows += count
+            else:
+                self._counters.late["too_old"] += count
+                self._loose_commits.append(_commit(batch))
+
+    def next_close_ns(self) -> int | None:
+        """Return when close_windows next has something to do; None: not known yet."""
+        with self._arrivals:
+            times = [self._windows.next_close_ns()]
+            if len(self._held[1]):
+                held_until = self._windows.start_ns(self._held[0] + 2)
+                times.append(held_until + self.options.lateness_ns)
+        return min((when for when in times if when is not None), default=None)
+
+    def close_windows(self, now_ns: int) -> list[ClosedWindow]:
+        """Reduce the windows that are over."""
+        with self._closing:
+            with self._arrivals:
+                due = self._windows.due(now_ns)
+                changes, self._changes = self._changes, []
+                loose, self._loose_commits = self._loose_commits, []
+                newest = self._windows.last_closed or 0
+            self._references.apply(changes, newest)
+            closed: list[ClosedWindow] = []
+            for window in due:
+                closed += self._reduce_window(window)
+            closed += self._release_held(now_ns)
+            if due:
+                self._forget(newest)
+            if loose:
+                closed = self._attach(closed, loose)
+            return closed
+
+    def metrics(self, now_ns: int) -> list[InternalPoint]:
+        """Return the reducer's own metrics."""
+        points = [
+            InternalPoint("ebpf_net.reducer.late_rows", value, (("reason", reason),))
+            for reason, value in self._counters.late.items()
+        ]
+        points += [
+            InternalPoint("ebpf_net.reducer.stage_seconds", value, (("stage", stage),))
+            for stage, value in self._counters.stage_seconds.items()
+        ]
+        points.append(InternalPoint("ebpf_net.reducer.windows", self._counters.windows))
+        points.append(InternalPoint("ebpf_net.reducer.edges", len(self._memory)))
+        with self._arrivals:
+            for collector in self._windows.collectors.values():
+                labels = (("collector", collector.name), ("host", collector.host))
+                points.append(
+                    InternalPoint(
+                        "ebpf_net.time_since_last_message_ns",
+                        max(0, now_ns - collector.last_received_ns),
+                        labels,
+                    )
+                )
+                points.append(
+                    InternalPoint(
+                        "ebpf_net.clock_offset_ns", -collector.clock.delay_ns, labels
+                    )
+                )
+        return points
+
+    def close(self) -> None:
+        """Free the engine."""
+        self._engine.close()
+
+    # -- one window ---------------------------------------------------------------
+
+    def _reduce_window(self, due: Due) -> list[ClosedWindow]:
+        with self._counters.stage("ingest"):
+            rows = self._collect(due.received)
+            circumstances = self._circumstances(due)
+        commits = tuple(_commit(received.batch) for received in due.received)
+        closed: list[ClosedWindow] = []
+        held_number, held = self._held
+        if due.late:
+            matched = self._match(rows, np.zeros(len(rows), np.bool_), circumstances)
+            superseded = int(matched.superseded.sum())
+            self._counters.late["superseded"] += superseded
+            self._counters.late["counted"] += len(rows) - superseded
+            kept = ~matched.superseded
+            parts = [self._partial(rows, matched, kept)]
+        else:
+            was_held = np.zeros(len(rows) + len(held), np.bool_)
+            was_held[len(rows) :] = True
+            everything = concat_rows([part for part in (rows, held) if len(part)])
+            matched = self._match(everything, was_held, circumstances)
+            released = was_held & matched.volume
+            if released.any():
+                closed.append(self._release(held_number, everything.take(released)))
+            self._hold(due.number, everything.take(matched.held & ~was_held))
+            kept = ~released & ~(matched.held & ~was_held)
+            parts = [self._partial(everything, matched, kept)]
+        closed.append(ClosedWindow(self._window(due.number, parts), commits))
+        with self._arrivals:
+            self._waiting_rows -= len(rows)
+        return closed
+
+    def _collect(self, received: tuple[Received, ...]) -> Rows:
+        boots = self._references.boots()
+        parts = []
+        for one in received:
+            header, tables = one.batch.header, one.batch.tables
+            source = source_key(header)
+            self._first_windows.setdefault(source, one.window)
+            edges = tables.get("edges")
+            if edges is None or not edges.num_rows:
+                continue
+            boot = boots.get(source, text_key("collector", header.collector))
+            samples = tables.get("edge_samples")
+            if samples is None:
+                samples = SAMPLES_SCHEMA.empty_table()
+            parts.append(make_rows(edges, samples, source, boot))
+        return concat_rows(parts)
+
+    def _circumstances(self, due: Due) -> Circumstances:
+        with self._arrivals:
+            live = self._windows.live_collectors(due.number)
+            sources = dict(self._source_collector)
+        return Circumstances(
+            due.number,
+            Moment.LATE if due.late else Moment.ON_TIME,
+            frozenset(key for key, name in sources.items() if name in live),
+            frozenset(
+                key for key, first in self._first_windows.items() if first == due.number
+            ),
+        )
+
+    def _match(self, rows: Rows, was_held: Bool, now: Circumstances) -> Matched:
+        with self._counters.stage("matching"):
+            matched, learned = match(rows, was_held, self._memory, now)
+            self._memory.learn(now.number, learned)
+        return matched
+
+    def _partial(self, rows: Rows, matched: Matched, kept: Bool) -> Partial:
+        if not kept.all():
+            rows, matched = rows.take(kept), matched.take(kept)
+        detail = Detail("id" in "".join(self.options.levels), self.options.node_ip)
+        with self._counters.stage("enrichment"):
+            located = locate(
+                self._engine, rows, matched, self._references.tables, detail
+            )
+        with self._counters.stage("aggregation"):
+            return partial(
+                self._engine, rows, located, matched.volume, matched.peer_reports
+            )
+
+    def _window(self, number: int, parts: list[Partial]) -> Window:
+        with self._counters.stage("aggregation"):
+            levels = final(self._engine, parts, self.options.levels, self._limits)
+        self._counters.windows += 1
+        start = self._windows.start_ns(number)
+        return Window(start, start + self.options.window_ns, levels)
+
+    # -- rows that wait for their client ------------------------------------------
+
+    def _hold(self, number: int, rows: Rows) -> None:
+        with self._arrivals:
+            self._held = (number, rows)
+
+    def _release(self, number: int, rows: Rows) -> ClosedWindow:
+        """Make a window of rows whose client did not come; the server stands in."""
+        now = Circumstances(number, Moment.RELEASED)
+        matched = self._match(rows, np.zeros(len(rows), np.bool_), now)
+        kept = np.ones(len(rows), np.bool_)
+        window = self._window(number, [self._partial(rows, matched, kept)])
+        return ClosedWindow(window, ())
+
+    def _release_held(self, now_ns: int) -> list[ClosedWindow]:
+        """Let held rows go when the window after theirs had no batch at all."""
+        number, rows = self._held
+        until = self._windows.start_ns(number + 2) + self.options.lateness_ns
+        if not len(rows) or now_ns < until:
+            return []
+        self._hold(0, no_rows())
+        return [self._release(number, rows)]
+
+    # -- the end of a round --------------------------------------------------------
+
+    def _forget(self, newest: int) -> None:
+        horizon = self.options.horizon_ns // self.options.window_ns + 1
+        self._memory.forget(newest, newest - horizon)
+        self._references.forget(newest, frozenset())
+        with self._arrivals:
+            self._windows.forget(newest - RECENT_WINDOWS - 1)
+
+    def _attach(
+        self, closed: list[ClosedWindow], commits: list[Commit]
+    ) -> list[ClosedWindow]:
+        if not closed:
+            with self._arrivals:
+                self._loose_commits = commits + self._loose_commits
+            return closed
+        last = closed[-1]
+        closed[-1] = ClosedWindow(last.window, last.commits + tuple(commits))
+        return closed
+
+
+def _commit(batch: DecodedBatch) -> Commit:
+    header = batch.header
+    return (header.collector, header.incarnation, header.sequence)

@@ -1,0 +1,150 @@
+"""The reference tables as they are now: hosts, processes and cgroups of each source.
+
+A table is replaced as a whole when changes come, never row by row. A row that has ended
+is kept for some windows, because edges of the time before may still come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from ebpf_net.reducer.keys import Bool, Int64, combine, text_key
+from ebpf_net.reducer.rows import arrow_schema, int64_column, numpy_column
+from ebpf_net.schema import REFERENCE_KEYS, TABLES
+
+KEEP_WINDOWS = 6
+"""How many windows a row is kept after its end."""
+
+_NEVER = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True)
+class Change:
+    """Reference tables of one batch; a snapshot replaces all rows of its source."""
+
+    source: int
+    tables: Mapping[str, pa.Table]
+    snapshot: bool
+
+
+class References:
+    """All reference rows, with the source they are from.
+
+    ``tables`` have the columns of the schema without ``removed``, and ``source``.
+    """
+
+    def __init__(self) -> None:
+        self._tables = {name: _schema(name).empty_table() for name in REFERENCE_KEYS}
+
+    @property
+    def tables(self) -> Mapping[str, pa.Table]:
+        """The rows to join with; ``expires`` is of no meaning to the reader."""
+        return self._tables
+
+    def apply(self, changes: Iterable[Change], window: int) -> None:
+        """Take changes in their order; what they end is kept until later windows."""
+        changes = list(changes)
+        for name in REFERENCE_KEYS:
+            self._apply(name, changes, window)
+
+    def forget(self, window: int, gone: frozenset[int]) -> None:
+        """Drop rows that ended long before the window, and those of gone sources."""
+        for name, table in self._tables.items():
+            keep = int64_column(table, "expires") >= window
+            if gone:
+                sources = np.fromiter(gone, np.int64, len(gone))
+                keep &= ~np.isin(numpy_column(table, "source"), sources)
+            if not keep.all():
+                self._tables[name] = table.filter(pa.array(keep))
+
+    def boots(self) -> dict[int, int]:
+        """Return the key of the boot id of each source's host."""
+        table = self._tables["hosts"]
+        return {
+            int(source): text_key("boot", str(boot_id))
+            for source, boot_id in zip(
+                int64_column(table, "source"), table["boot_id"].to_pylist(), strict=True
+            )
+            if boot_id
+        }
+
+    def restore(self, tables: Mapping[str, pa.Table]) -> None:
+        """Take tables as they were given by ``tables``."""
+        self._tables = dict(tables)
+
+    def _apply(self, name: str, changes: list[Change], window: int) -> None:
+        parts, removed = [self._tables[name]], [np.zeros(len(self._tables[name]), bool)]
+        for change in changes:
+            if change.snapshot:
+                parts = [_expire_source(part, change.source, window) for part in parts]
+            table = change.tables.get(name)
+            if table is not None and table.num_rows:
+                parts.append(_with_source(name, table, change.source))
+                removed.append(numpy_column(table, "removed").astype(bool))
+        if len(parts) == 1:
+            self._tables[name] = parts[0]
+            return
+        self._tables[name] = _latest(
+            name, pa.concat_tables(parts), np.concatenate(removed), window
+        )
+
+
+def _schema(name: str) -> pa.Schema:
+    columns = [column for column in TABLES[name] if column[0] != "removed"]
+    return arrow_schema((("source", "int64"), *columns, ("expires", "int64")))
+
+
+def _with_source(name: str, table: pa.Table, source: int) -> pa.Table:
+    count = table.num_rows
+    columns = {
+        "source": np.full(count, source, np.int64),
+        **{key: table.column(key) for key, _ in TABLES[name] if key != "removed"},
+        "expires": np.full(count, _NEVER, np.int64),
+    }
+    return pa.table(columns, schema=_schema(name))
+
+
+def _keys(name: str, table: pa.Table) -> Int64:
+    source = int64_column(table, "source")
+    if name == "hosts":  # one host a source, whatever its name becomes
+        return source
+    key = int64_column(table, REFERENCE_KEYS[name])
+    return combine(source, key)
+
+
+def _latest(name: str, table: pa.Table, removed: Bool, window: int) -> pa.Table:
+    keys = _keys(name, table)
+    known = np.flatnonzero(~removed)
+    rows = known[_last_of_each(keys[known])]
+    last = np.flatnonzero(_last_of_each(keys))
+    ended = keys[last[removed[last]]]
+    return _set_expiry(
+        table.take(rows), np.isin(keys[rows], ended), window
+    ).combine_chunks()
+
+
+def _last_of_each(keys: Int64) -> Bool:
+    order = np.argsort(keys, kind="stable")
+    in_order = keys[order]
+    last = np.ones(len(keys), np.bool_)
+    last[:-1] = in_order[1:] != in_order[:-1]
+    chosen = np.zeros(len(keys), np.bool_)
+    chosen[order[last]] = True
+    return chosen
+
+
+def _expire_source(table: pa.Table, source: int, window: int) -> pa.Table:
+    return _set_expiry(table, numpy_column(table, "source") == source, window)
+
+
+def _set_expiry(table: pa.Table, gone: Bool, window: int) -> pa.Table:
+    if not gone.any():
+        return table
+    expires = int64_column(table, "expires")
+    soon = np.where(gone, np.minimum(expires, window + KEEP_WINDOWS), expires)
+    place = table.schema.get_field_index("expires")
+    return table.set_column(place, table.schema.field("expires"), pa.array(soon))
