@@ -190,6 +190,10 @@ INTERNAL_METRICS: tuple[InternalMetric, ...] = (
         "ebpf_net.export.requests", "1", Kind.SUM, ("exporter", "result"), "Requests."
     ),
     InternalMetric(
+        "ebpf_net.export.windows", "1", Kind.SUM, ("exporter", "result"),
+        "Windows that were delivered, given up, or dropped from a full queue.",
+    ),
+    InternalMetric(
         "ebpf_net.export.queue_windows", "1", Kind.GAUGE, ("exporter",),
         "Windows that wait for their receiver.",
     ),

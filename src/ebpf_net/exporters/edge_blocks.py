@@ -1,0 +1,188 @@
+"""Levels cut into blocks of edges of one protocol, and the values of a metric in them.
+
+Everything is a NumPy column; a block is small enough to be held with its labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ebpf_net.metrics import Metric
+from ebpf_net.schema import Level, Protocol, Sample, Window
+
+BLOCK_ROWS = 16_384
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+# Rounds of 2**(i/4) seconds from 2**-32 s to 2**32 s. Real times are far inside; the
+# bound keeps a hostile bucket number from making a histogram of 65,536 buckets.
+_LOWEST_BUCKET, _HIGHEST_BUCKET = -128, 127
+
+
+@dataclass(frozen=True)
+class LevelSeries:
+    """A level with what its values cover: from when on, and whether for many edges."""
+
+    level: Level
+    start_ns: Integers  # of each edge
+    overflow: NDArray[np.bool_]  # the edge stands for all those over the limit
+
+
+def window_series(window: Window) -> dict[str, LevelSeries]:
+    """Return the levels of a window, whose values all begin with it."""
+    return {
+        name: LevelSeries(
+            level,
+            np.full(level.edges.num_rows, window.start_ns, np.int64),
+            np.zeros(level.edges.num_rows, np.bool_),
+        )
+        for name, level in window.levels.items()
+    }
+
+
+@dataclass(frozen=True)
+class EdgeSamples:
+    """Samples of one kind; ``rows`` are row numbers of the block, ascending."""
+
+    rows: Integers
+    buckets: Integers
+    counts: Integers
+
+
+@dataclass(frozen=True)
+class EdgeBlock:
+    """Edges of one level and one protocol."""
+
+    level_name: str
+    protocol: Protocol
+    series: LevelSeries
+    rows: Integers  # row numbers of the level's edges, ascending
+
+    def column(self, name: str) -> Integers:
+        """Return a column of LEVEL_EDGES."""
+        column = self.series.level.edges.column(name).to_numpy()
+        return column[self.rows].astype(np.int64)
+
+    def samples(self, kind: Sample) -> EdgeSamples:
+        """Return the samples of a kind that have been counted at least once."""
+        table = self.series.level.samples
+        mask = pc.and_(
+            pc.equal(table.column("kind"), pa.scalar(int(kind), pa.int8())),
+            pc.greater(table.column("count"), pa.scalar(0, pa.int64())),
+        )
+        chosen = table.filter(mask)
+        edges = chosen.column("edge").to_numpy().astype(np.int64)
+        rows = np.searchsorted(self.rows, edges)
+        inside = np.flatnonzero(
+            self.rows[np.minimum(rows, len(self.rows) - 1)] == edges
+        )
+        return EdgeSamples(
+            rows=rows[inside],
+            buckets=chosen.column("bucket").to_numpy()[inside].astype(np.int64),
+            counts=chosen.column("count").to_numpy()[inside].astype(np.int64),
+        )
+
+
+def cut_blocks(levels: Mapping[str, LevelSeries]) -> Iterator[EdgeBlock]:
+    """Yield the blocks of all levels; none is empty."""
+    for name, series in levels.items():
+        protocols = series.level.edges.column("protocol").to_numpy()
+        for protocol in Protocol:
+            rows = np.flatnonzero(protocols == int(protocol))
+            for start in range(0, len(rows), BLOCK_ROWS):
+                part = rows[start : start + BLOCK_ROWS]
+                yield EdgeBlock(name, protocol, series, part)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Values of a sum or gauge; ``rows`` is None if every row of the block has one."""
+
+    values: Integers | Floats
+    rows: Integers | None
+
+
+def number_values(block: EdgeBlock, metric: Metric) -> Numbers:
+    """Return the values of a metric without samples."""
+    values = block.column(metric.column)
+    if not metric.divisor:
+        return Numbers(values, None)
+    divisors = block.column(metric.divisor)
+    rows = np.flatnonzero(divisors > 0)
+    return Numbers(values[rows] / divisors[rows], rows)
+
+
+def reason_values(block: EdgeBlock, metric: Metric) -> EdgeSamples:
+    """Return the values of a sum by reason; ``buckets`` are the reasons' numbers."""
+    if metric.sample is None:
+        raise ValueError(f"{metric.name} has no samples")
+    return block.samples(metric.sample)
+
+
+def reason_name(metric: Metric, reason: int) -> str:
+    """Return a reason's name, or its number where the catalogue does not know it."""
+    return dict(metric.reasons).get(reason, str(reason))
+
+
+@dataclass(frozen=True)
+class Histograms:
+    """Exponential histograms of the block's ``rows``.
+
+    The buckets of row ``i`` are ``bucket_counts[starts[i]:starts[i + 1]]``, the first
+    of them number ``offsets[i]``. Samples of zero length are only in ``zero_counts``.
+    """
+
+    rows: Integers
+    counts: Integers
+    zero_counts: Integers
+    sums_seconds: Floats
+    offsets: Integers
+    starts: Integers
+    bucket_counts: Integers
+    minimum_seconds: Floats  # 0: unknown
+    maximum_seconds: Floats
+
+
+def histogram_values(block: EdgeBlock, metric: Metric) -> Histograms:
+    """Return the histograms of the rows that have a sample."""
+    samples = reason_values(block, metric)
+    buckets = np.clip(samples.buckets, _LOWEST_BUCKET, _HIGHEST_BUCKET)
+    size = len(block.rows)
+    totals = np.bincount(samples.rows, samples.counts, size).astype(np.int64)
+    counts = np.maximum(block.column(metric.divisor), totals)
+    first = np.full(size, _HIGHEST_BUCKET + 1)
+    last = np.full(size, _LOWEST_BUCKET - 1)
+    np.minimum.at(first, samples.rows, buckets)
+    np.maximum.at(last, samples.rows, buckets)
+    widths = np.where(totals > 0, last - first + 1, 0)
+    starts = np.zeros(size + 1, np.int64)
+    np.cumsum(widths, out=starts[1:])
+    bucket_counts = np.zeros(starts[-1], np.int64)
+    positions = starts[samples.rows] + buckets - first[samples.rows]
+    np.add.at(bucket_counts, positions, samples.counts)
+    rows = np.flatnonzero(counts > 0)
+    return Histograms(
+        rows=rows,
+        counts=counts[rows],
+        zero_counts=(counts - totals)[rows],
+        sums_seconds=block.column(metric.column)[rows] / 1e6,
+        offsets=np.where(totals > 0, first, 0)[rows],
+        # Rows without a sample have no buckets, so the starts of the others stand.
+        starts=np.append(starts[rows], starts[-1]),
+        bucket_counts=bucket_counts,
+        minimum_seconds=_limits(block, metric, "rtt_min_us")[rows],
+        maximum_seconds=_limits(block, metric, "rtt_max_us")[rows],
+    )
+
+
+def _limits(block: EdgeBlock, metric: Metric, column: str) -> Floats:
+    if metric.sample is not Sample.RTT:
+        return np.zeros(len(block.rows))
+    return block.column(column) / 1e6
