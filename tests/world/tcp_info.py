@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import struct
 from dataclasses import astuple, dataclass
-from operator import add
 
 _LAYOUT = struct.Struct("=8B24I4Q6I4Q2I2Q")
 _RTT, _TOTAL_RETRANSMITS = 8 + 15, 8 + 23
