@@ -1,0 +1,214 @@
+"""The reference table of cgroups: those that rows speak of, and changes of them."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ebpf_net.collectors.kernel.cgroup_filter import CgroupFilter
+from ebpf_net.collectors.kernel.cgroup_tree import CgroupTree
+from ebpf_net.collectors.kernel.containers import CgroupIdentity, identify_cgroup
+
+Table = dict[str, npt.NDArray[Any] | Sequence[str]]
+_MAX_KNOWN = 65_536
+_MAX_WALKS_A_WINDOW = 3
+
+
+@dataclass(frozen=True)
+class ContainerDetails:
+    """What a container runtime's API knows about a container."""
+
+    name: str = ""
+    image: str = ""
+    image_version: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Row:
+    path: str
+    identity: CgroupIdentity
+    details: ContainerDetails = ContainerDetails()
+    removed: bool = False
+
+
+class CgroupTable:
+    """Paths, verdicts and rows of cgroups.
+
+    ``set_verdict`` is told of each cgroup that the filter decides about,
+    ``forget_verdict`` of each of them that is gone, and ``ask_details`` of each
+    container whose name a runtime's API may know.
+    """
+
+    def __init__(
+        self,
+        tree: CgroupTree,
+        cgroup_filter: CgroupFilter,
+        set_verdict: Callable[[int, bool], None],
+        forget_verdict: Callable[[int], None],
+        ask_details: Callable[[str], None],
+    ) -> None:
+        self._tree = tree
+        self._filter = cgroup_filter
+        self._set_verdict = set_verdict
+        self._forget_verdict = forget_verdict
+        self._ask_details = ask_details
+        self._paths: OrderedDict[int, str | None] = OrderedDict()
+        self._excluded: npt.NDArray[np.uint64] = np.empty(0, np.uint64)
+        self._judged: npt.NDArray[np.uint64] = np.empty(0, np.uint64)
+        self._rows: dict[int, _Row] = {}
+        self._by_container: dict[str, set[int]] = {}
+        self._changed: set[int] = set()
+        self._walks_left = _MAX_WALKS_A_WINDOW
+
+    @property
+    def is_filtered(self) -> bool:
+        """Say whether there may be cgroups that the user does not want."""
+        return self._filter.is_active
+
+    def start(self) -> None:
+        """Learn all cgroups there are, and decide about them."""
+        self._walk()
+        if self._filter.is_active:
+            self._judge(list(self._paths))
+
+    def excluded(
+        self, cgroup_ids: npt.NDArray[np.uint64], pids: npt.NDArray[Any]
+    ) -> npt.NDArray[np.bool_]:
+        """Say which records are of a cgroup that the user does not want."""
+        distinct, first = np.unique(cgroup_ids, return_index=True)
+        new = ~np.isin(distinct, self._judged)
+        if new.any():
+            numbers = [int(number) for number in distinct[new]]
+            self._learn(zip(numbers, pids[first[new]].tolist(), strict=True))
+            self._judge(numbers)
+        return np.isin(cgroup_ids, self._excluded)
+
+    def observe(self, cgroup_ids: Iterable[int], pids: Iterable[int]) -> None:
+        """Make rows for cgroups that new edges speak of; ``pids`` help to find them."""
+        pairs = [
+            (number, pid)
+            for number, pid in zip(cgroup_ids, pids, strict=True)
+            if number and number not in self._rows
+        ]
+        self._learn(pairs)
+        for number, _ in pairs:
+            path = self._paths.get(number)
+            if path is not None and number not in self._rows:
+                self._add_row(number, path)
+
+    def add_details(self, container_id: str, details: ContainerDetails) -> None:
+        """Take what the runtime's API answered."""
+        for number in self._by_container.get(container_id, ()):
+            self._rows[number] = replace(self._rows[number], details=details)
+            self._changed.add(number)
+
+    def sweep(self, in_use: set[int]) -> None:
+        """End the rows of cgroups that are gone and that no edge speaks of any more."""
+        self._walks_left = _MAX_WALKS_A_WINDOW
+        for number in [number for number in self._rows if number not in in_use]:
+            row = self._rows[number]
+            if self._tree.number(row.path) != number:
+                self._rows[number] = replace(row, removed=True)
+                self._changed.add(number)
+                self._paths.pop(number, None)
+
+    def take_changes(self) -> Table:
+        """Return the rows that changed since the last call."""
+        changes = cgroup_columns({n: self._rows[n] for n in sorted(self._changed)})
+        for number in self._changed:
+            if self._rows[number].removed:
+                self._forget(number)
+        self._changed.clear()
+        return changes
+
+    def snapshot(self) -> Table:
+        """Return all rows."""
+        return cgroup_columns(
+            {number: row for number, row in self._rows.items() if not row.removed}
+        )
+
+    def _add_row(self, number: int, path: str) -> None:
+        identity = identify_cgroup(path)
+        self._rows[number] = _Row(path, identity)
+        self._changed.add(number)
+        if identity.container_id:
+            numbers = self._by_container.setdefault(identity.container_id, set())
+            known = next(iter(numbers), None)
+            numbers.add(number)
+            if known is not None:
+                details = self._rows[known].details
+                self._rows[number] = replace(self._rows[number], details=details)
+            if identity.runtime in ("docker", ""):
+                self._ask_details(identity.container_id)
+
+    def _forget(self, number: int) -> None:
+        identity = self._rows.pop(number).identity
+        numbers = self._by_container.get(identity.container_id, set())
+        numbers.discard(number)
+        if not numbers:
+            self._by_container.pop(identity.container_id, None)
+
+    def _learn(self, pairs: Iterable[tuple[int, int]]) -> None:
+        unknown = [(number, pid) for number, pid in pairs if number not in self._paths]
+        left = []
+        for number, pid in unknown:
+            path = self._tree.path_of_process(pid, number) if pid else None
+            if path is not None:
+                self._remember(number, path)
+            else:
+                left.append(number)
+        if left and self._walks_left:
+            self._walks_left -= 1
+            self._walk()
+            for number in left:
+                if number not in self._paths:  # it is gone: do not look again
+                    self._remember(number, None)
+
+    def _walk(self) -> None:
+        for number, path in self._tree.walk():
+            self._remember(number, path)
+
+    def _remember(self, number: int, path: str | None) -> None:
+        self._paths[number] = path
+        self._paths.move_to_end(number)
+        if len(self._paths) > _MAX_KNOWN:
+            self._paths.popitem(last=False)
+
+    def _judge(self, numbers: list[int]) -> None:
+        excluded = []
+        for number in numbers:
+            path = self._paths.get(number)
+            admitted = self._filter.admits(path)
+            # The kernel lets new cgroups inherit; one that may be wanted must be seen.
+            self._set_verdict(number, admitted or self._filter.may_admit_below(path))
+            if not admitted:
+                excluded.append(number)
+        self._judged = np.union1d(self._judged, np.array(numbers, np.uint64))
+        self._excluded = np.union1d(self._excluded, np.array(excluded, np.uint64))
+
+
+def cgroup_columns(rows: Mapping[int, _Row]) -> Table:
+    """Return rows as columns of ``schema.CGROUPS``."""
+    values = list(rows.values())
+    return {
+        "cgroup_id": np.array(list(rows), np.uint64).astype(np.int64),
+        "path": [row.path for row in values],
+        "runtime": [row.identity.runtime for row in values],
+        "container_id": [row.identity.container_id for row in values],
+        "container_name": [row.details.name for row in values],
+        "image": [row.details.image for row in values],
+        "image_version": [row.details.image_version for row in values],
+        "pod_uid": [row.identity.pod_uid for row in values],
+        "service": [row.identity.service for row in values],
+        "labels": [
+            json.dumps(dict(row.details.labels), ensure_ascii=False) for row in values
+        ],
+        "removed": np.array([row.removed for row in values], np.bool_),
+    }

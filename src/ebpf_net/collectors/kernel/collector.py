@@ -1,0 +1,255 @@
+"""The collector's loop: from the kernel's records to a batch for each window.
+
+Windows end at multiples of the interval on the wall clock, so that those of all
+collectors agree. The first one is short, for a first row within a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ebpf_net.collectors.kernel.cgroup_filter import CgroupFilter
+from ebpf_net.collectors.kernel.cgroup_tree import CgroupTree, find_cgroup_root
+from ebpf_net.collectors.kernel.cgroups import CgroupTable
+from ebpf_net.collectors.kernel.clock import Clock
+from ebpf_net.collectors.kernel.docker import DockerApi
+from ebpf_net.collectors.kernel.edges import EdgeTable
+from ebpf_net.collectors.kernel.encode import (
+    MAX_BATCH_ROWS,
+    Table,
+    count_rows,
+    encode_body,
+    split_edges,
+)
+from ebpf_net.collectors.kernel.hosts import Host
+from ebpf_net.collectors.kernel.processes import ProcessTable
+from ebpf_net.collectors.kernel.source import KernelSource
+from ebpf_net.collectors.kernel.tcp import FLAG_CLOSED
+from ebpf_net.collectors.kernel.window import WindowBuilder, WindowTables
+from ebpf_net.intake.batch import Batch, BatchHeader, BatchKind
+
+_LOG = logging.getLogger(__name__)
+
+_SECOND_NS = 1_000_000_000
+_MILLISECOND_NS = 1_000_000
+_FIRST_WINDOW_NS = _SECOND_NS // 2
+_LONGEST_WAIT_NS = _SECOND_NS // 4
+_STEP_NS = _SECOND_NS // 4  # the wall clock moved by more than slewing does
+_CAUSES_OF_RECOUNT = ("ring_full", "storage_full")
+
+
+@dataclass(frozen=True)
+class CollectorOptions:
+    """What to collect and how to tell it."""
+
+    host: Host
+    interval_seconds: float = 10.0
+    include_cgroup: tuple[str, ...] = ()
+    exclude_cgroup: tuple[str, ...] = ()
+    keep_client_port: bool = False
+    leave_out_loopback: bool = False
+    max_edges: int = 100_000
+    docker_socket: Path | None = None
+    host_dir: Path | None = None
+    cgroup_root: Path | None = None
+    """Where cgroup v2 is mounted; None: where it usually is."""
+
+
+class KernelCollector:
+    """Turns a kernel's records into batches and hands them to ``send``.
+
+    ``run`` occupies its thread until ``stop``; ``stop`` and ``snapshot`` may be called
+    by any thread. ``send`` must not block for long: meanwhile the ring fills.
+    """
+
+    def __init__(
+        self,
+        source: KernelSource,
+        clock: Clock,
+        options: CollectorOptions,
+        send: Callable[[Batch], None],
+    ) -> None:
+        self._source = source
+        self._clock = clock
+        self._options = options
+        self._send = send
+        self._identity = collector_id(options)
+        self._incarnation = str(uuid.uuid4())
+        self._stopped = threading.Event()
+        self._docker = DockerApi(options.docker_socket)
+        self._cgroups = self._make_cgroups()
+        self._edges = EdgeTable(options.max_edges)
+        self._builder = WindowBuilder(
+            self._edges,
+            ProcessTable(),
+            self._cgroups,
+            keep_client_port=options.keep_client_port,
+            leave_out_loopback=options.leave_out_loopback,
+        )
+        self._host_is_told = False
+        self._header_lock = threading.Lock()
+        self._sequence = 0
+        self._window_ns = (clock.wall_ns(), clock.wall_ns())
+        self._clock_steps = 0
+        self._clock_offset_ns = clock.wall_ns() - clock.monotonic_ns()
+        self._losses: dict[str, int] = {}
+
+    def run(self) -> None:
+        """Collect until ``stop``, then hand over the last window and return."""
+        self._docker.start()
+        try:
+            self._cgroups.start()
+            self._losses = self._source.losses()
+            start_ns = self._clock.wall_ns()
+            self._builder.add_tcp(self._source.adopt())
+            end_ns = min(start_ns + _FIRST_WINDOW_NS, self._boundary_after(start_ns))
+            while not self._stopped.is_set():
+                start_ns, end_ns = self._collect_window(start_ns, end_ns)
+            self._finish_window(start_ns, max(start_ns, self._clock.wall_ns()))
+        finally:
+            self._docker.stop()
+
+    def stop(self) -> None:
+        """Ask ``run`` to end; returns at once."""
+        self._stopped.set()
+
+    def snapshot(self) -> Batch:
+        """Return the whole reference tables as a batch."""
+        tables = {"hosts": self._options.host.columns(), **self._builder.snapshot()}
+        with self._header_lock:
+            header = self._header(BatchKind.SNAPSHOT, last_of_window=True)
+        return Batch(header, encode_body(tables), count_rows(tables))
+
+    def _collect_window(self, start_ns: int, end_ns: int) -> tuple[int, int]:
+        """Collect until the window's end, or a stop; return the next window's times."""
+        began_ns = self._clock.monotonic_ns()
+        while not self._stopped.is_set():
+            now_ns = self._clock.wall_ns()
+            if self._clock_stepped():
+                # Times of the window are told by the clock as it is now.
+                elapsed_ns = self._clock.monotonic_ns() - began_ns
+                self._finish_window(now_ns - elapsed_ns, now_ns)
+                return now_ns, self._boundary_after(now_ns)
+            if now_ns >= end_ns:
+                self._finish_window(start_ns, end_ns)
+                return end_ns, self._boundary_after(max(end_ns, now_ns))
+            wait_ns = min(end_ns - now_ns, _LONGEST_WAIT_NS)
+            self._source.wait(-(-wait_ns // _MILLISECOND_NS))
+            self._builder.add_tcp(self._source.drain())
+            self._take_docker_answers()
+        return start_ns, end_ns
+
+    def _finish_window(self, start_ns: int, end_ns: int) -> None:
+        self._builder.add_tcp(self._source.scan())
+        self._builder.add_udp(*self._source.read_udp())
+        self._recount_after_loss()
+        self._take_docker_answers()
+        self._send_window(self._builder.finish(), start_ns, end_ns)
+
+    def _send_window(self, window: WindowTables, start_ns: int, end_ns: int) -> None:
+        tables: dict[str, Table] = {}
+        if not self._host_is_told:
+            tables["hosts"] = self._options.host.columns()
+            self._host_is_told = True
+        tables |= {
+            name: table
+            for name, table in window.references.items()
+            if count_rows({name: table})
+        }
+        parts = split_edges(window.edges, MAX_BATCH_ROWS)
+        for number, part in enumerate(parts, 1):
+            tables |= {"edges": part.edges, "edge_samples": part.samples}
+            with self._header_lock:
+                self._sequence += 1
+                self._window_ns = start_ns, end_ns
+                header = self._header(
+                    BatchKind.WINDOW, last_of_window=number == len(parts)
+                )
+            self._send(Batch(header, encode_body(tables), count_rows(tables)))
+            tables = {}
+
+    def _recount_after_loss(self) -> None:
+        losses = self._source.losses()
+        lost = any(
+            losses.get(cause, 0) > self._losses.get(cause, 0)
+            for cause in _CAUSES_OF_RECOUNT
+        )
+        self._losses = losses
+        if lost:
+            _LOG.warning("records were lost: counting open connections anew")
+            still_open, held = self._source.recount_open()
+            self._builder.add_tcp(held)
+            closed = held["cookie"][(held["flags"] & FLAG_CLOSED) != 0]
+            self._builder.restart_open(
+                still_open[~np.isin(still_open["cookie"], closed)]
+            )
+
+    def _take_docker_answers(self) -> None:
+        for container_id, details in self._docker.take_answers():
+            self._builder.add_details(container_id, details)
+
+    def _clock_stepped(self) -> bool:
+        offset_ns = self._clock.wall_ns() - self._clock.monotonic_ns()
+        moved_ns = offset_ns - self._clock_offset_ns
+        self._clock_offset_ns = offset_ns
+        if abs(moved_ns) < _STEP_NS:
+            return False
+        self._clock_steps += 1
+        _LOG.warning("the clock was set by %.3f s", moved_ns / _SECOND_NS)
+        return True
+
+    def _boundary_after(self, time_ns: int) -> int:
+        interval_ns = int(self._options.interval_seconds * _SECOND_NS)
+        return (time_ns // interval_ns + 1) * interval_ns
+
+    def _header(self, kind: BatchKind, *, last_of_window: bool) -> BatchHeader:
+        return BatchHeader(
+            collector=self._identity,
+            incarnation=self._incarnation,
+            host=self._options.host.host_name,
+            kind=kind,
+            sequence=self._sequence,
+            window_start_ns=self._window_ns[0],
+            window_end_ns=self._window_ns[1],
+            last_of_window=last_of_window,
+            status=self._status(),
+        )
+
+    def _status(self) -> dict[str, int]:
+        status = {f"lost.{reason}": count for reason, count in self._losses.items()}
+        for signal in self._source.signals:
+            attach = signal.attach.split("/", 1)[0]
+            status[f"signal.{signal.name}.{attach or 'none'}"] = int(bool(attach))
+        return status | {
+            "filtered.records": self._builder.filtered_records,
+            "overflow.records": self._edges.overflowed_records,
+            "clock.steps": self._clock_steps,
+            "docker.failures": self._docker.failures,
+            "docker.dropped": self._docker.dropped,
+        }
+
+    def _make_cgroups(self) -> CgroupTable:
+        options = self._options
+        root = options.cgroup_root or find_cgroup_root(options.host_dir)
+        return CgroupTable(
+            CgroupTree(root),
+            CgroupFilter(options.include_cgroup, options.exclude_cgroup),
+            set_verdict=self._source.set_cgroup_verdict,
+            forget_verdict=self._source.forget_cgroup,
+            ask_details=self._docker.ask,
+        )
+
+
+def collector_id(options: CollectorOptions) -> str:
+    """Return what tells this collector from all others, the same at each start."""
+    filters = repr((options.include_cgroup, options.exclude_cgroup))
+    digest = hashlib.sha256(filters.encode()).hexdigest()
+    return f"{options.host.machine_id[:12]}-{digest[:8]}"

@@ -1,0 +1,65 @@
+"""From ``struct udp_key`` and ``udp_value`` of ``bpf/udp.h`` to facts about edges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ebpf_net.collectors.kernel.addresses import address_halves
+from ebpf_net.collectors.kernel.edge_facts import (
+    EdgeFacts,
+    Int64s,
+    SampleFacts,
+    count32,
+    pack_ends,
+    process_ids,
+)
+from ebpf_net.collectors.kernel.sample_counts import sample_codes
+from ebpf_net.schema import Drop, Protocol, Sample
+
+Records = npt.NDArray[Any]
+
+_SUMS = {
+    "bytes_sent": "bytes_sent",
+    "bytes_received": "bytes_received",
+    "packets_sent": "datagrams_sent",
+    "packets_received": "datagrams_received",
+}
+
+
+def udp_facts(
+    keys: Records, values: Records, keep_client_port: bool = False
+) -> EdgeFacts:
+    """Return what one window's peers of UDP sockets say."""
+    sums: dict[str, npt.NDArray[Any]] = {
+        name: values[field].astype(np.int64) for name, field in _SUMS.items()
+    }
+    sums["drops"] = count32(values["drops"].sum(axis=1, dtype=np.int64))
+    return EdgeFacts(
+        key=_key(keys, values, keep_client_port),
+        sums=sums,
+        samples=tuple(_drops(values, reason) for reason in Drop),
+        sockets=keys["cookie"].astype(np.uint64),
+    )
+
+
+def _key(keys: Records, values: Records, keep_client_port: bool) -> tuple[Int64s, ...]:
+    ports = keys["local_port"], keys["remote_port"]
+    roles = values["role"].astype(np.int64)
+    return (
+        *address_halves(keys["local_address"]),
+        *address_halves(keys["remote_address"]),
+        values["netns"].astype(np.int64),
+        process_ids(values["pid"], values["owner_start_ns"]),
+        values["cgroup_id"].astype(np.int64),
+        pack_ends(ports, Protocol.UDP, roles, keep_client_port),
+    )
+
+
+def _drops(values: Records, reason: Drop) -> SampleFacts:
+    drops = values["drops"][:, int(reason) - 1].astype(np.int64)
+    positions = np.flatnonzero(drops)
+    reasons = np.full(positions.size, int(reason), np.int64)
+    return SampleFacts(positions, sample_codes(Sample.DROP, reasons), drops[positions])

@@ -1,0 +1,180 @@
+"""One window after another: records go in, tables come out.
+
+Used by the collector's loop alone, but for ``snapshot``.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ebpf_net.collectors.kernel.addresses import are_loopback
+from ebpf_net.collectors.kernel.cgroups import CgroupTable, ContainerDetails
+from ebpf_net.collectors.kernel.edge_facts import KEY_COLUMNS, EdgeFacts, Int64s
+from ebpf_net.collectors.kernel.edges import EdgeColumns, EdgeTable
+from ebpf_net.collectors.kernel.encode import Table
+from ebpf_net.collectors.kernel.processes import ProcessTable
+from ebpf_net.collectors.kernel.roles import LISTENER, SocketRoles
+from ebpf_net.collectors.kernel.tcp import socket_ids, tcp_facts
+from ebpf_net.collectors.kernel.udp import udp_facts
+from ebpf_net.schema import Role
+
+Records = npt.NDArray[Any]
+
+_FLAG_REQUEST = 16
+_CHUNK = 16_384  # records; what is in work at a time stays in the processor's cache
+_PROCESS = KEY_COLUMNS.index("process_id")
+_CGROUP = KEY_COLUMNS.index("cgroup_id")
+
+
+@dataclass(frozen=True)
+class WindowTables:
+    """What one window adds: changes of reference tables, and edges."""
+
+    references: dict[str, Table]
+    edges: EdgeColumns
+
+
+class WindowBuilder:
+    """Builds the tables of windows; each is what was added since the last one."""
+
+    def __init__(
+        self,
+        edges: EdgeTable,
+        processes: ProcessTable,
+        cgroups: CgroupTable,
+        *,
+        keep_client_port: bool = False,
+        leave_out_loopback: bool = False,
+    ) -> None:
+        self._edges = edges
+        self._processes = processes
+        self._cgroups = cgroups
+        self._keep_client_port = keep_client_port
+        self._leave_out_loopback = leave_out_loopback
+        self._roles = SocketRoles()
+        self._undecided: list[Records] = []
+        self._references_lock = threading.Lock()
+        self.filtered_records = 0
+        """Records left out as the user wants, since the start."""
+
+    def add_tcp(self, records: Records) -> None:
+        """Add TCP records."""
+        for start in range(0, records.size, _CHUNK):
+            self._add_tcp(records[start : start + _CHUNK])
+
+    def add_udp(self, keys: Records, values: Records) -> None:
+        """Add what sockets and their peers exchanged."""
+        wanted = self._wanted(keys, values)
+        if wanted is not None:
+            keys, values = keys[wanted], values[wanted]
+        if keys.size:
+            facts = udp_facts(keys, values, self._keep_client_port)
+            self._add_facts(facts, values)
+
+    def restart_open(self, records: Records) -> None:
+        """Replace the gauge of open connections by a recount."""
+        self._settle_undecided()
+        wanted = self._wanted(records, records)
+        records = records if wanted is None else records[wanted]
+        sockets = socket_ids(records)
+        roles = records["role"].astype(np.int64)
+        undecided = roles == Role.UNKNOWN
+        roles[undecided] = self._roles.resolve(records[undecided], sockets[undecided])
+        facts = tcp_facts(records, roles, sockets, self._keep_client_port)
+        self._observe(facts, records, self._edges.restart_open(facts))
+
+    def add_details(self, container_id: str, details: ContainerDetails) -> None:
+        """Take what a container runtime's API answered."""
+        with self._references_lock:
+            self._cgroups.add_details(container_id, details)
+
+    def finish(self) -> WindowTables:
+        """Return the window's tables and start the next window."""
+        self._settle_undecided()
+        self._roles.end_window()
+        columns = self._edges.finish()
+        with self._references_lock:
+            self._processes.sweep(np.unique(columns.edges["process_id"]).tolist())
+            cgroup_ids = np.unique(columns.edges["cgroup_id"]).view(np.uint64)
+            self._cgroups.sweep(set(cgroup_ids.tolist()))
+            references: dict[str, Table] = {
+                "processes": self._processes.take_changes(),
+                "cgroups": self._cgroups.take_changes(),
+            }
+        return WindowTables(references, columns)
+
+    def snapshot(self) -> dict[str, Table]:
+        """Return the whole reference tables; for any thread."""
+        with self._references_lock:
+            return {
+                "processes": self._processes.snapshot(),
+                "cgroups": self._cgroups.snapshot(),
+            }
+
+    def _add_tcp(self, records: Records) -> None:
+        roles = records["role"].astype(np.int64)
+        roles[(records["flags"] & _FLAG_REQUEST) != 0] = Role.SERVER
+        listening = roles == LISTENER
+        if listening.any():
+            self._roles.observe_listeners(records[listening])
+            records, roles = records[~listening], roles[~listening]
+        wanted = self._wanted(records, records)
+        if wanted is not None:
+            records, roles = records[wanted], roles[wanted]
+        undecided = roles == Role.UNKNOWN
+        if undecided.any():
+            # Their listener may be in a record to come; all are in by the end.
+            self._undecided.append(records[undecided])
+            records, roles = records[~undecided], roles[~undecided]
+        self._add_decided(records, roles, socket_ids(records))
+
+    def _settle_undecided(self) -> None:
+        waiting, self._undecided = self._undecided, []
+        for records in waiting:
+            sockets = socket_ids(records)
+            roles = self._roles.resolve(records, sockets)
+            self._add_decided(records, roles, sockets)
+
+    def _add_decided(
+        self, records: Records, roles: Int64s, sockets: npt.NDArray[np.uint64]
+    ) -> None:
+        if records.size:
+            facts = tcp_facts(records, roles, sockets, self._keep_client_port)
+            self._add_facts(facts, records)
+
+    def _add_facts(self, facts: EdgeFacts, owners: Records) -> None:
+        self._observe(facts, owners, self._edges.add(facts))
+
+    def _observe(self, facts: EdgeFacts, owners: Records, new: Int64s) -> None:
+        """Take note of processes and cgroups that edges speak of for the first time."""
+        if not new.size:
+            return
+        cgroup_ids = facts.key[_CGROUP][new]
+        _, first = np.unique(cgroup_ids, return_index=True)
+        with self._references_lock:
+            self._processes.observe(
+                facts.key[_PROCESS][new], cgroup_ids, owners["comm"][new]
+            )
+            self._cgroups.observe(
+                cgroup_ids[first].view(np.uint64).tolist(),
+                owners["pid"][new[first]].tolist(),
+            )
+
+    def _wanted(self, ends: Records, owners: Records) -> npt.NDArray[np.bool_] | None:
+        """Say which records the user wants; None: all of them."""
+        unwanted = np.zeros(ends.size, np.bool_)
+        if self._cgroups.is_filtered:
+            with self._references_lock:
+                unwanted |= self._cgroups.excluded(owners["cgroup_id"], owners["pid"])
+        if self._leave_out_loopback:
+            unwanted |= are_loopback(ends["local_address"]) & are_loopback(
+                ends["remote_address"]
+            )
+        count = int(np.count_nonzero(unwanted))
+        self.filtered_records += count
+        return ~unwanted if count else None

@@ -1,0 +1,107 @@
+import io
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import zstandard
+
+from ebpf_net.collectors.kernel.edges import EdgeColumns
+from ebpf_net.collectors.kernel.encode import count_rows, encode_body, split_edges
+from ebpf_net.schema import EDGE_SAMPLES, EDGES, PROCESSES
+
+ARROW_TYPES = {"bool": pa.bool_()}
+
+
+def decode(body):
+    stream = io.BytesIO(zstandard.ZstdDecompressor().decompress(body))
+    tables = {}
+    while stream.tell() < len(stream.getvalue()):
+        table = pa.ipc.open_stream(stream).read_all()
+        table.validate(full=True)
+        tables[table.schema.metadata[b"table"].decode()] = table
+    return tables
+
+
+def numeric(columns, length):
+    return {name: np.arange(length).astype(type_name) for name, type_name in columns}
+
+
+def arrow_schema(columns):
+    return pa.schema(
+        [
+            pa.field(name, ARROW_TYPES.get(kind) or getattr(pa, kind)())
+            for name, kind in columns
+        ]
+    )
+
+
+def test_numeric_tables_arrive_as_they_were():
+    edges, samples = numeric(EDGES, 100), numeric(EDGE_SAMPLES, 7)
+    tables = decode(encode_body({"edges": edges, "edge_samples": samples}))
+    assert list(tables) == ["edges", "edge_samples"]
+    assert tables["edges"].schema.equals(arrow_schema(EDGES))
+    assert tables["edge_samples"].schema.equals(arrow_schema(EDGE_SAMPLES))
+    assert tables["edges"].to_pydict() == {
+        name: column.tolist() for name, column in edges.items()
+    }
+    assert tables["edge_samples"].num_rows == 7
+
+
+def test_texts_and_booleans_arrive_as_they_were():
+    processes = {
+        "process_id": np.array([1, 2, 3], np.int64),
+        "pid": np.array([1, 2, 3], np.int32),
+        "cgroup_id": np.array([-1, 0, 1], np.int64),
+        "comm": ["", "nginx", "größe"],
+        "executable": ["/usr/bin/\ud800", "", "/bin/x"],
+        "removed": np.array([True, False, True]),
+    }
+    table = decode(encode_body({"processes": processes}))["processes"]
+    assert table.schema.equals(arrow_schema(PROCESSES))
+    assert table["comm"].to_pylist() == ["", "nginx", "größe"]
+    assert table["executable"].to_pylist() == ["/usr/bin/?", "", "/bin/x"]
+    assert table["removed"].to_pylist() == [True, False, True]
+
+
+def test_empty_tables_are_tables():
+    tables = decode(
+        encode_body(
+            {"edges": numeric(EDGES, 0), "edge_samples": numeric(EDGE_SAMPLES, 0)}
+        )
+    )
+    assert tables["edges"].num_rows == 0
+    assert tables["edge_samples"].schema.names == [name for name, _ in EDGE_SAMPLES]
+
+
+def test_columns_of_another_type_are_refused():
+    edges = numeric(EDGES, 3)
+    edges["opened"] = edges["opened"].astype(np.int64)
+    with pytest.raises(TypeError, match="int64, expected int32"):
+        encode_body({"edges": edges})
+
+
+def test_rows_of_all_tables_are_counted():
+    assert (
+        count_rows(
+            {"edges": numeric(EDGES, 4), "edge_samples": numeric(EDGE_SAMPLES, 3)}
+        )
+        == 7
+    )
+
+
+def test_splitting_keeps_samples_with_their_edges():
+    samples = {
+        "edge": np.array([0, 1, 1, 2, 4], np.int32),
+        "count": np.array([1, 2, 3, 4, 5], np.int32),
+        "bucket": np.zeros(5, np.int16),
+        "kind": np.ones(5, np.int8),
+    }
+    parts = split_edges(EdgeColumns(numeric(EDGES, 5), samples), max_rows=2)
+    assert [part.edges["open"].tolist() for part in parts] == [[0, 1], [2, 3], [4]]
+    assert [part.samples["edge"].tolist() for part in parts] == [[0, 1, 1], [0], [0]]
+    assert [part.samples["count"].tolist() for part in parts] == [[1, 2, 3], [4], [5]]
+
+
+def test_a_small_window_is_one_part():
+    columns = EdgeColumns(numeric(EDGES, 0), numeric(EDGE_SAMPLES, 0))
+    assert split_edges(columns, max_rows=2) == [columns]
