@@ -155,7 +155,7 @@ class IntakeApplication:
     def _reserve(self, headers: Mapping[str, str]) -> int:
         limit = self._options.max_body_bytes
         length = headers.get("content-length", "")
-        size = int(length) if length.isascii() and length.isdigit() else limit
+        size = int(length) if length.isdecimal() and len(length) < 20 else limit
         if size > limit:
             raise _Refusal(413, "too_large", f"at most {limit} bytes are taken")
         if self._buffered + size > self._options.max_buffered_bytes:

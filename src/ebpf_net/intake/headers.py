@@ -13,9 +13,9 @@ from urllib.parse import quote, unquote
 from ebpf_net.errors import BatchError
 from ebpf_net.intake.batch import BatchHeader, BatchKind, Receipt
 
-COLLECTOR = "Ebpf-Net-Collector"
-INCARNATION = "Ebpf-Net-Incarnation"
-SENT = "Ebpf-Net-Sent"
+_COLLECTOR = "Ebpf-Net-Collector"
+_INCARNATION = "Ebpf-Net-Incarnation"
+_SENT = "Ebpf-Net-Sent"
 _HOST = "Ebpf-Net-Host"
 _KIND = "Ebpf-Net-Kind"
 _SEQUENCE = "Ebpf-Net-Sequence"
@@ -30,16 +30,15 @@ MAX_STATUS_BYTES = 16_384
 MAX_STATUS_ENTRIES = 512
 _MAX_INTEGER = 2**63 - 1
 _INTEGER = re.compile(r"[0-9]{1,19}")
-_INCARNATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_INCARNATION_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _STATUS_NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
 
 
 def to_headers(header: BatchHeader, sent_ns: int) -> dict[str, str]:
     """Return the HTTP headers of a batch that is sent now."""
     return {
-        COLLECTOR: quote(header.collector),
-        INCARNATION: header.incarnation,
-        SENT: str(sent_ns),
+        **identity_headers(header.collector, header.incarnation),
+        _SENT: str(sent_ns),
         _HOST: quote(header.host),
         _KIND: header.kind.value,
         _SEQUENCE: str(header.sequence),
@@ -49,6 +48,11 @@ def to_headers(header: BatchHeader, sent_ns: int) -> dict[str, str]:
         _STATUS: json.dumps(dict(header.status), separators=(",", ":")),
         _SETTLED: str(header.settled),
     }
+
+
+def identity_headers(collector: str, incarnation: str) -> dict[str, str]:
+    """Return the HTTP headers that say who it is."""
+    return {_COLLECTOR: quote(collector), _INCARNATION: incarnation}
 
 
 def from_headers(headers: Mapping[str, str]) -> tuple[BatchHeader, int]:
@@ -67,19 +71,19 @@ def from_headers(headers: Mapping[str, str]) -> tuple[BatchHeader, int]:
         settled=_integer(headers, _SETTLED) if _SETTLED.lower() in headers else 0,
     )
     _check_window(header)
-    return header, _integer(headers, SENT)
+    return header, _integer(headers, _SENT)
 
 
 def collector_name(headers: Mapping[str, str]) -> str:
     """Return the collector's name."""
-    return _name(headers, COLLECTOR)
+    return _name(headers, _COLLECTOR)
 
 
 def incarnation_name(headers: Mapping[str, str]) -> str:
     """Return the incarnation: safe as the name of a file."""
-    text = _text(headers, INCARNATION)
-    if not _INCARNATION.fullmatch(text):
-        raise _bad(INCARNATION, text, "1 to 64 letters, digits, '_', '.' or '-'")
+    text = _text(headers, _INCARNATION)
+    if not _INCARNATION_PATTERN.fullmatch(text):
+        raise _bad(_INCARNATION, text, "1 to 64 letters, digits, '_', '.' or '-'")
     return text
 
 
