@@ -17,6 +17,7 @@ enum tcp_flag {
 	TCP_FLAG_CLOSED = 4,  /* an open connection ended */
 	TCP_FLAG_FAILED = 8,  /* a connect that never became a connection; see error */
 	TCP_FLAG_REQUEST = 16, /* no socket of its own: a half-open request at a listener */
+	TCP_FLAG_OPEN = 32,    /* only in a recount: this connection is open now */
 };
 
 /*

@@ -1,11 +1,13 @@
 """The kernel as a source of records: load, attach, adopt, scan, drain, count losses.
 
-Everything returns NumPy record arrays of ``records.py``; no Python code runs per record.
+Everything returns NumPy record arrays (``records.py``); no Python code runs per record.
 A source is used by one thread at a time; ``wait`` may run in another one.
 """
 
 from __future__ import annotations
 
+import select
+import sys
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -13,7 +15,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_net.collectors.kernel.probes import Signal
+from ebpf_net.collectors.kernel.libbpf import (
+    Ring,
+    delete_key,
+    sum_per_cpu,
+    update_map,
+)
+from ebpf_net.collectors.kernel.probes import Signal, attach_all, try_each
+from ebpf_net.collectors.kernel.records import (
+    TCP_RECORD,
+    UDP_KEY,
+    UDP_VALUE,
+    Loss,
+    TcpFlag,
+)
 
 Records = NDArray[Any]
 """A structured array of TCP_RECORD, UDP_KEY or UDP_VALUE."""
@@ -49,7 +64,17 @@ class KernelSource:
 
     def __init__(self, options: SourceOptions) -> None:
         """Load and attach; KernelError with a hint if nothing can work."""
-        raise NotImplementedError
+        self._attachment, self.signals = attach_all(options)
+        self._object = self._attachment.object
+        self._links = self._attachment.links
+        self._ring = Ring(self._object.map_fd("events"), TCP_RECORD)
+        self._verdicts = self._object.map_fd("cgroup_verdicts")
+        self._losses = self._object.map_fd("losses")
+        self._generation = 0
+        self._poll = select.epoll()
+        self._poll.register(
+            self._object.map_fd("events"), select.EPOLLIN | select.EPOLLET
+        )
 
     def adopt(self) -> Records:
         """Take over the sockets that are open already; call once, after attaching.
@@ -58,22 +83,31 @@ class KernelSource:
         LISTENER, for every listening socket); more than adopted sockets may be in it,
         since it drains the ring.
         """
-        raise NotImplementedError
+        if "adopt_files" not in self._links:
+            return self.drain()
+        for busy in (False, False, True):
+            self._object.set_variable("adopt_busy", busy)
+            self._object.set_variable("adopt_postponed", 0)
+            self._run_to_end("adopt_files")
+            if not self._object.get_variable("adopt_postponed"):
+                break
+        return self._ring.take()
 
     def drain(self) -> Records:
         """All TCP records that are in the ring now."""
-        raise NotImplementedError
+        return self._ring.take()
 
     def wait(self, timeout_ms: int) -> bool:
         """Block until the ring holds ``wake_bytes`` or the time is over.
 
         True if there is something to drain. Other Python threads run meanwhile.
         """
-        raise NotImplementedError
+        return bool(self._poll.poll(timeout_ms / 1000))
 
     def scan(self) -> Records:
         """Deltas of every socket that moved, and whatever the ring held."""
-        raise NotImplementedError
+        self._run_to_end("tcp_scan")
+        return self._ring.take()
 
     def recount_open(self) -> tuple[Records, Records]:
         """``(open, held)``: one record for each open connection, unique by cookie.
@@ -81,11 +115,20 @@ class KernelSource:
         Deltas in ``open`` are zero: it only rebuilds the gauge after a loss. ``held``
         is what the ring held, to be treated as what ``drain`` returns, before ``open``.
         """
-        raise NotImplementedError
+        self._generation += 1
+        self._object.set_variable("recount_generation", self._generation)
+        self._run_to_end("tcp_recount")
+        records = self._ring.take()
+        recounted = (records["flags"] & TcpFlag.OPEN) != 0
+        held, found = records[~recounted], records[recounted]
+        _, first = np.unique(found["cookie"], return_index=True)
+        closed = held["cookie"][(held["flags"] & TcpFlag.CLOSED) != 0]
+        found = found[first]
+        return found[~np.isin(found["cookie"], closed)], held
 
     def read_udp(self) -> tuple[Records, Records]:
         """``(keys, values)`` of UDP since the last call; the kernel starts anew."""
-        raise NotImplementedError
+        return np.empty(0, UDP_KEY), np.empty(0, UDP_VALUE)
 
     def losses(self) -> dict[str, int]:
         """What was lost since the start, by reason; counters only grow.
@@ -94,19 +137,38 @@ class KernelSource:
         ``storage_full`` (sockets without storage), ``udp_map_full`` (datagrams) and
         ``udp_map_full_bytes``.
         """
-        raise NotImplementedError
+        return {
+            reason.name.lower(): sum_per_cpu(self._losses, reason)
+            for reason in Loss
+            if reason != Loss.REASONS
+        }
 
     def set_cgroup_verdict(self, cgroup_id: int, include: bool) -> None:
         """Collect (or leave out) new sockets of this cgroup and of those below it."""
-        raise NotImplementedError
+        update_map(self._verdicts, _cgroup_key(cgroup_id), bytes([include]))
+        self._object.set_variable("filter_active", True)
 
     def forget_cgroup(self, cgroup_id: int) -> None:
         """Remove the verdict of a cgroup that is gone."""
-        raise NotImplementedError
+        delete_key(self._verdicts, _cgroup_key(cgroup_id))
 
     def close(self) -> None:
         """Detach and unload everything; a second call does nothing."""
-        raise NotImplementedError
+        self._poll.close()
+        self._ring.close()
+        self._attachment.close()
+
+    def _run_to_end(self, program: str) -> None:
+        """Repeat an iterator until a whole pass found room in the ring."""
+        if program not in self._links:
+            return
+        before = self._ring.fill()
+        while not self._links[program].run_iterator():
+            held = self._ring.fill()
+            if held == before:
+                # Not the ring: the kernel's own limit of objects for one read.
+                break
+            before = held
 
     def __enter__(self) -> KernelSource:
         return self
@@ -125,9 +187,8 @@ def preflight(options: SourceOptions) -> tuple[Signal, ...]:
 
     Never raises for a feature that the kernel lacks.
     """
-    raise NotImplementedError
+    return try_each(options)
 
 
-def empty_records(dtype: np.dtype[Any]) -> Records:
-    """An array of no records."""
-    return np.empty(0, dtype)
+def _cgroup_key(cgroup_id: int) -> bytes:
+    return (cgroup_id & (1 << 64) - 1).to_bytes(8, sys.byteorder)

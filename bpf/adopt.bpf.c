@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * Sockets that are open already when the collector starts, found through the files of every
+ * task, so that each has its owner. Run after the other programs are attached.
+ */
+#include "tcp_socket.h"
+#include <bpf/bpf_tracing.h>
+
+/* Sockets that were busy each time we looked; the loader runs another pass for them. */
+__u64 adopt_postponed = 0;
+/* The last pass takes them as they are. */
+bool adopt_busy = false;
+
+#define OPEN_STATES                                                                                \
+	((1 << TCP_ESTABLISHED) | (1 << TCP_FIN_WAIT1) | (1 << TCP_FIN_WAIT2) |                    \
+	 (1 << TCP_CLOSE_WAIT) | (1 << TCP_LAST_ACK) | (1 << TCP_CLOSING))
+
+static __always_inline bool in_state(const struct sock *sk, int states)
+{
+	return (1 << READ_ONCE(sk->__sk_common.skc_state)) & states;
+}
+
+/*
+ * What the socket has done so far is the baseline. Nobody holds its lock while we read, and
+ * after the value is there every change of state sees it, so none is missed.
+ */
+static __always_inline bool read_baseline(struct tcp_counters *now, struct tcp_sock *tp)
+{
+	for (int attempt = 0; attempt < 4; attempt++) {
+		struct tcp_counters again;
+
+		read_counters(now, tp, 0, adopt_busy);
+		if (adopt_busy)
+			return true;
+		if (!socket_is_quiet(tp))
+			continue;
+		read_counters(&again, tp, 0, false);
+		if (socket_is_quiet(tp) && now->next == again.next &&
+		    now->received == again.received &&
+		    now->acknowledged == again.acknowledged)
+			return true;
+	}
+	return false;
+}
+
+static __always_inline int report_adopted(struct tcp_sock *tp, struct tcp_state *state)
+{
+	struct tcp_record *record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
+
+	if (!record)
+		return 1;
+	clear_deltas(record);
+	fill_identity(record, tp, state, bpf_ktime_get_ns());
+	record->flags = TCP_FLAG_ADOPTED;
+	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+/* Returns 1 if the ring has no room: the loader drains it and starts another pass. */
+static __always_inline int adopt_tcp(struct sock *sk, const struct task_struct *task)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	struct tcp_counters now = {};
+	struct tcp_state *state;
+	struct owner owner = {};
+	__u64 cookie;
+	bool listener;
+
+	if (!tp || !in_state(sk, OPEN_STATES | (1 << TCP_LISTEN)))
+		return 0;
+	state = bpf_sk_storage_get(&tcp_sockets, tp, NULL, 0);
+	if (state && (state->open || state->ended || state->role)) {
+		/* Accepted since the programs were attached, before its listener was adopted. */
+		if (!state->owner.pid)
+			fill_process(&state->owner, task);
+		return 0;
+	}
+	if (!socket_is_included(sk))
+		return 0;
+	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= max_scan_bytes)
+		return 1;
+	state = bpf_sk_storage_get(&tcp_sockets, tp, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!state) {
+		count_loss(LOSS_STORAGE_FULL, 1);
+		return 0;
+	}
+	cookie = socket_id(tp, bpf_ktime_get_ns());
+	fill_owner(&owner, sk, task);
+	listener = in_state(sk, 1 << TCP_LISTEN);
+	if (!listener && !read_baseline(&now, tp)) {
+		__sync_fetch_and_add(&adopt_postponed, 1);
+		return 0;
+	}
+	bpf_spin_lock(&state->lock);
+	state->owner = owner;
+	state->cookie = cookie;
+	state->last = now;
+	state->role = listener ? TCP_ROLE_LISTENER : TCP_ROLE_UNKNOWN;
+	state->open = !listener && in_state(sk, OPEN_STATES);
+	state->ended = !listener && !state->open;
+	bpf_spin_unlock(&state->lock);
+	return state->ended ? 0 : report_adopted(tp, state);
+}
+
+SEC("iter/task_file")
+int adopt_files(struct bpf_iter__task_file *context)
+{
+	struct task_struct *task = context->task;
+	struct file *file = context->file;
+	struct socket *socket;
+	struct sock *sk;
+
+	if (!task || !file)
+		return 0;
+	socket = bpf_sock_from_file(file);
+	if (!socket)
+		return 0;
+	sk = socket->sk;
+	if (!sk || sk->sk_protocol != IPPROTO_TCP)
+		return 0;
+	return adopt_tcp(sk, task);
+}

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * TCP. Nothing here runs per packet: the kernel counts in the socket, we keep next to it what
+ * was reported last, and send the difference when the socket closes or is scanned.
+ */
+#include "tcp_socket.h"
+#include <bpf/bpf_tracing.h>
+
+/* Set by the loader: tp_btf/tcp_retransmit_synack reports half-open requests. */
+const volatile bool counts_requests = true;
+
+static __always_inline struct tcp_state *find_state(const void *sk)
+{
+	return bpf_sk_storage_get(&tcp_sockets, (void *)sk, NULL, 0);
+}
+
+/* connect() or listen(): the task at hand owns the socket. */
+static __always_inline void on_created(struct tcp_sock *tp, __u8 role)
+{
+	const struct sock *sk = tcp_to_sock(tp);
+	__u64 now_ns = bpf_ktime_get_ns();
+	struct tcp_state *state;
+	struct owner owner;
+	__u64 cookie;
+
+	if (!socket_is_included(sk))
+		return;
+	state = bpf_sk_storage_get(&tcp_sockets, tp, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!state) {
+		count_loss(LOSS_STORAGE_FULL, 1);
+		return;
+	}
+	cookie = socket_id(tp, now_ns);
+	fill_owner(&owner, sk, bpf_get_current_task_btf());
+	bpf_spin_lock(&state->lock);
+	/* A socket may connect again after it was disconnected: its counters start at 0. */
+	__builtin_memset(&state->last, 0, sizeof(state->last));
+	state->owner = owner;
+	state->role = role;
+	state->pending = 0;
+	state->open = 0;
+	state->ended = 0;
+	state->error = 0;
+	state->syn_timeouts = 0;
+	state->resets_sent = 0;
+	state->resets_received = 0;
+	state->connect_us = 0;
+	state->connect_ns = now_ns;
+	state->cookie = cookie;
+	bpf_spin_unlock(&state->lock);
+}
+
+/* Its listener was there before us and has not been adopted yet: the owner comes later. */
+static __always_inline struct tcp_state *create_orphan(struct tcp_sock *tp)
+{
+	const struct sock *sk = tcp_to_sock(tp);
+	struct tcp_state *state;
+
+	if (!socket_is_included(sk))
+		return NULL;
+	state = bpf_sk_storage_get(&tcp_sockets, tp, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!state) {
+		count_loss(LOSS_STORAGE_FULL, 1);
+		return NULL;
+	}
+	state->owner.cgroup_id = socket_cgroup_id(sk);
+	state->owner.netns = sk->__sk_common.skc_net.net->ns.inum;
+	return state;
+}
+
+/* The handshake is done. A child still has the copy of its listener's state. */
+static __always_inline void on_established(struct tcp_sock *tp, int old_state)
+{
+	struct tcp_state *state = find_state(tp);
+	__u64 now_ns, cookie;
+	__u32 retransmits;
+	bool server;
+
+	if (!state && old_state == TCP_SYN_RECV)
+		state = create_orphan(tp);
+	if (!state || state->open)
+		return;
+	now_ns = bpf_ktime_get_ns();
+	cookie = socket_id(tp, now_ns);
+	retransmits = tp->total_retrans;
+	server = state->role != TCP_ROLE_CLIENT;
+
+	bpf_spin_lock(&state->lock);
+	state->cookie = cookie;
+	state->last.segments_out = 0;
+	state->last.segments_in = 0;
+	/* All that was sent again so far was a SYN or a SYN-ACK. */
+	state->last.retransmits = retransmits;
+	/* The client's SYN counts as acknowledged; a child starts after its SYN-ACK. */
+	state->last.acknowledged = !server;
+	state->last.next = tp->snd_una - (__u32)tp->bytes_acked + !server;
+	state->last.received = 0;
+	state->role = server ? TCP_ROLE_SERVER : TCP_ROLE_CLIENT;
+	state->pending = TCP_FLAG_OPENED;
+	state->open = 1;
+	state->ended = 0;
+	state->error = 0;
+	state->resets_sent = 0;
+	state->resets_received = 0;
+	state->connect_us = server ? 0 : (now_ns - state->connect_ns) / 1000;
+	state->syn_timeouts = server && counts_requests ? 0 : retransmits;
+	bpf_spin_unlock(&state->lock);
+}
+
+static __always_inline void lose_record(struct tcp_state *state, const struct tcp_counters *now)
+{
+	struct tcp_record lost = {};
+
+	bpf_spin_lock(&state->lock);
+	take_deltas(&lost, &state->last, now);
+	bpf_spin_unlock(&state->lock);
+	count_loss(LOSS_RING_FULL, 1);
+	count_loss(LOSS_RING_FULL_BYTES, lost.bytes_sent + lost.bytes_received);
+}
+
+static __always_inline __u16 failure(const struct tcp_sock *tp)
+{
+	const struct sock *sk = tcp_to_sock(tp);
+
+	if (sk->sk_err)
+		return sk->sk_err;
+	/* connect() found no free port: there was never a SYN. */
+	if (!tp->inet_conn.icsk_inet.inet_sport)
+		return EADDRNOTAVAIL;
+	return sk->sk_err_soft;
+}
+
+/* An open connection ended, or a connect() failed. Runs under the socket's lock. */
+static __always_inline void on_closed(struct tcp_sock *tp, int old_state)
+{
+	struct tcp_state *state = find_state(tp);
+	struct tcp_counters now;
+	struct tcp_record *record;
+	bool opened;
+
+	if (!state || state->role == TCP_ROLE_LISTENER || state->ended)
+		return;
+	opened = state->open;
+	read_counters(&now, tp, old_state, true);
+	if (!opened)
+		/* Only SYNs were sent; bytes_acked never began. */
+		state->last.next = now.next;
+	record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
+	if (!record) {
+		state->ended = 1;
+		state->open = 0;
+		lose_record(state, &now);
+		return;
+	}
+	fill_identity(record, tp, state, bpf_ktime_get_ns());
+	bpf_spin_lock(&state->lock);
+	take_deltas(record, &state->last, &now);
+	take_pending(record, state);
+	state->ended = 1;
+	state->open = 0;
+	bpf_spin_unlock(&state->lock);
+	record->state = old_state;
+	record->error = failure(tp);
+	if (opened) {
+		record->flags |= TCP_FLAG_CLOSED;
+	} else {
+		record->flags = TCP_FLAG_FAILED;
+		record->syn_timeouts = record->retransmits;
+		record->retransmits = 0;
+	}
+	bpf_ringbuf_submit(record, wake_flags());
+}
+
+static __always_inline void on_state(const struct sock *sk, int old_state, int new_state)
+{
+	struct tcp_sock *tp;
+
+	if (new_state != TCP_ESTABLISHED && new_state != TCP_CLOSE && old_state != TCP_CLOSE)
+		return;
+	if (sk->sk_protocol != IPPROTO_TCP)
+		return;
+	tp = bpf_skc_to_tcp_sock((void *)sk);
+	if (!tp)
+		return;
+	if (new_state == TCP_SYN_SENT)
+		on_created(tp, TCP_ROLE_CLIENT);
+	else if (new_state == TCP_LISTEN)
+		on_created(tp, TCP_ROLE_LISTENER);
+	else if (new_state == TCP_ESTABLISHED)
+		on_established(tp, old_state);
+	else if (new_state == TCP_CLOSE)
+		on_closed(tp, old_state);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_state_tp_btf, const struct sock *sk, int old_state, int new_state)
+{
+	on_state(sk, old_state, new_state);
+	return 0;
+}
+
+/* A reset that follows the close has missed the last record and gets one of its own. */
+static __always_inline void report_late_reset(struct tcp_sock *tp, struct tcp_state *state)
+{
+	struct tcp_record *record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
+
+	if (!record) {
+		count_loss(LOSS_RING_FULL, 1);
+		return;
+	}
+	fill_identity(record, tp, state, bpf_ktime_get_ns());
+	clear_deltas(record);
+	record->resets_sent = 1;
+	bpf_ringbuf_submit(record, wake_flags());
+}
+
+static __always_inline void on_reset(const void *sk, bool sent)
+{
+	struct tcp_state *state = find_state(sk);
+	struct tcp_sock *tp;
+
+	if (!state || state->role == TCP_ROLE_LISTENER)
+		return;
+	if (sent && state->ended) {
+		tp = bpf_skc_to_tcp_sock((void *)sk);
+		if (tp)
+			report_late_reset(tp, state);
+		return;
+	}
+	bpf_spin_lock(&state->lock);
+	if (sent)
+		state->resets_sent++;
+	else
+		state->resets_received++;
+	bpf_spin_unlock(&state->lock);
+}
+
+SEC("tp_btf/tcp_send_reset")
+int BPF_PROG(tcp_reset_sent_tp_btf, const struct sock *sk)
+{
+	if (sk)
+		on_reset(sk, true);
+	return 0;
+}
+
+SEC("tp_btf/tcp_receive_reset")
+int BPF_PROG(tcp_reset_received_tp_btf, const struct sock *sk)
+{
+	on_reset(sk, false);
+	return 0;
+}
+
+/* A SYN-ACK was sent again, for a request that has no socket yet. */
+SEC("tp_btf/tcp_retransmit_synack")
+int BPF_PROG(tcp_synack_tp_btf, const struct sock *sk, const struct request_sock *request)
+{
+	struct tcp_state *state = find_state(sk);
+	struct tcp_record *record;
+
+	if (!state || state->role != TCP_ROLE_LISTENER)
+		return 0;
+	record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
+	if (!record) {
+		count_loss(LOSS_RING_FULL, 1);
+		return 0;
+	}
+	clear_deltas(record);
+	fill_owner_columns(record, &state->owner);
+	fill_ends(record, &request->__req_common);
+	record->time_ns = bpf_ktime_get_ns();
+	record->cookie = 0;
+	record->local_port = request->__req_common.skc_num;
+	record->srtt_us = 0;
+	record->min_rtt_us = 0;
+	record->role = TCP_ROLE_SERVER;
+	record->state = TCP_NEW_SYN_RECV;
+	record->pad[0] = 0;
+	record->flags = TCP_FLAG_REQUEST;
+	record->syn_timeouts = 1;
+	bpf_ringbuf_submit(record, wake_flags());
+	return 0;
+}
+
+static __always_inline bool scan_must_stop(void)
+{
+	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= max_scan_bytes;
+}
+
+static __always_inline bool has_moved(const struct tcp_state *state,
+				      const struct tcp_counters *now)
+{
+	return now->next != state->last.next || now->received != state->last.received ||
+	       now->segments_out != state->last.segments_out ||
+	       now->segments_in != state->last.segments_in ||
+	       now->retransmits != state->last.retransmits || state->pending ||
+	       state->syn_timeouts || state->resets_sent || state->resets_received;
+}
+
+/* Returns 1 (stop, the ring is full enough) or 0. */
+SEC("iter/bpf_sk_storage_map")
+int tcp_scan(struct bpf_iter__bpf_sk_storage_map *context)
+{
+	struct sock *sk = context->sk;
+	struct tcp_counters now;
+	struct tcp_record *record;
+	struct tcp_state *state;
+	struct tcp_sock *tp;
+	bool moved;
+
+	if (!sk)
+		return 0;
+	state = find_state(sk);
+	if (!state || !state->open)
+		return 0;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return 0;
+	read_counters(&now, tp, 0, false);
+	if (!has_moved(state, &now))
+		return 0;
+	if (scan_must_stop())
+		return 1;
+	record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
+	if (!record)
+		return 1;
+	fill_identity(record, tp, state, bpf_ktime_get_ns());
+	bpf_spin_lock(&state->lock);
+	moved = state->open;
+	if (moved) {
+		moved = take_deltas(record, &state->last, &now);
+		moved |= take_pending(record, state);
+	}
+	bpf_spin_unlock(&state->lock);
+	if (moved)
+		bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	else
+		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+/* Set by the loader before each recount: a pass that is cut short goes on where it was. */
+__u32 recount_generation = 0;
+
+SEC("iter/bpf_sk_storage_map")
+int tcp_recount(struct bpf_iter__bpf_sk_storage_map *context)
+{
+	struct sock *sk = context->sk;
+	struct tcp_record *record;
+	struct tcp_state *state;
+	struct tcp_sock *tp;
+
+	if (!sk)
+		return 0;
+	state = find_state(sk);
+	/* One whose OPENED is still to come is counted when it comes. */
+	if (!state || !state->open || state->pending & TCP_FLAG_OPENED ||
+	    state->recount == recount_generation)
+		return 0;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return 0;
+	if (scan_must_stop())
+		return 1;
+	record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
+	if (!record)
+		return 1;
+	clear_deltas(record);
+	fill_identity(record, tp, state, bpf_ktime_get_ns());
+	record->flags = TCP_FLAG_OPEN;
+	state->recount = recount_generation;
+	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	return 0;
+}
