@@ -2,12 +2,15 @@
 
 Pure state: no clock, no I/O, no lock; the owner calls it from one thread at a time.
 A collector resends what is not committed, so a new reducer learns all it needs to know
-from the first snapshot (``settled``) and the batches that follow.
+from the first snapshot (``settled``) and the batches that follow. One that kept its
+watermarks also knows what it committed when the collector has not heard of it.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -36,7 +39,7 @@ class _Incarnation:
     received: int = 0  # all up to here have come or are settled
     committed: int = 0
     highest: int = 0
-    snapshot: int = 0  # sequence of the last snapshot
+    snapshot: int | None = None  # sequence of the last snapshot
     ahead: set[int] = field(default_factory=set)  # beyond a gap after `received`
 
     def settle(self, sequence: int) -> None:
@@ -59,6 +62,7 @@ class Ledger:
         self._max_incarnations = max_incarnations
         self._max_out_of_order = max_out_of_order
         self._incarnations: OrderedDict[tuple[str, str], _Incarnation] = OrderedDict()
+        self._restored: dict[tuple[str, str], int] = {}
         self.duplicates = 0
 
     def seen(self, header: BatchHeader, now_ns: int = 0) -> Verdict:
@@ -67,7 +71,7 @@ class Ledger:
         known = self._incarnations.get(key)
         if header.kind is BatchKind.SNAPSHOT:
             return self._seen_snapshot(key, known, header, now_ns)
-        if known is None:
+        if known is None or known.snapshot is None:
             return NEEDS_SNAPSHOT
         self._hear(key, known, now_ns)
         sequence = header.sequence
@@ -97,6 +101,36 @@ class Ledger:
         known = self._incarnations.get((collector, incarnation))
         return known.received if known else 0
 
+    def watermarks(self) -> list[tuple[str, str, int]]:
+        """Return what is committed, for ``restore`` after a restart."""
+        known = [
+            (collector, incarnation, one.committed)
+            for (collector, incarnation), one in self._incarnations.items()
+        ]
+        unheard = self._restored.keys() - self._incarnations.keys()
+        return known + [(*key, self._restored[key]) for key in sorted(unheard)]
+
+    def restore(self, watermarks: Iterable[tuple[str, str, int]]) -> None:
+        """Take what a predecessor had committed, before the first batch.
+
+        Its collectors have to send a snapshot all the same; what they resend although
+        it was exported is a duplicate then.
+        """
+        self._restored = {
+            (collector, incarnation): sequence
+            for collector, incarnation, sequence in watermarks
+        }
+
+    def watermarks(self) -> list[tuple[str, str, int]]:
+        """Return what is committed, for ``restore`` after a restart."""
+        return [(*key, known.committed) for key, known in self._incarnations.items()]
+
+    def restore(self, watermarks: Iterable[tuple[str, str, int]]) -> None:
+        """Take over what another ledger had committed; snapshots are asked for anew."""
+        for collector, incarnation, sequence in watermarks:
+            known = _Incarnation(0, received=sequence, committed=sequence)
+            self._hear((collector, incarnation), known, 0)
+
     def expire(self, heard_before_ns: int) -> list[tuple[str, str]]:
         """Forget incarnations that were last heard before then; return them."""
         silent = [
@@ -119,9 +153,11 @@ class Ledger:
         now_ns: int,
     ) -> Verdict:
         if known is None:
-            known = _Incarnation(now_ns, received=header.settled)
-            known.committed = header.settled
-        elif header.sequence < max(known.highest, known.snapshot):
+            settled = max(header.settled, self._restored.pop(key, 0))
+            known = _Incarnation(now_ns, received=settled, committed=settled)
+        elif known.snapshot is not None and header.sequence < max(
+            known.highest, known.snapshot
+        ):
             self._hear(key, known, now_ns)
             self.duplicates += 1
             return DUPLICATE  # older than what has come since: it would undo changes
