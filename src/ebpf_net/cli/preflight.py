@@ -9,7 +9,8 @@ import textwrap
 from collections.abc import Sequence
 
 from ebpf_net.cli.collector import source_options
-from ebpf_net.collectors.kernel.source import Signal, preflight
+from ebpf_net.collectors.kernel.probes import Signal
+from ebpf_net.collectors.kernel.source import preflight
 from ebpf_net.settings import Settings
 
 

@@ -1,0 +1,143 @@
+"""``kernel-collector``: the kernel's records, as batches, to a reducer."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from dataclasses import replace
+
+from ebpf_net.cli.data_directory import locked_data_directory
+from ebpf_net.collectors.kernel.capabilities import drop_capabilities
+from ebpf_net.collectors.kernel.cgroup_tree import find_cgroup_root
+from ebpf_net.collectors.kernel.clock import SystemClock
+from ebpf_net.collectors.kernel.collector import CollectorOptions, KernelCollector
+from ebpf_net.collectors.kernel.hosts import HostLabels, read_host
+from ebpf_net.collectors.kernel.source import KernelSource, SourceOptions
+from ebpf_net.errors import SettingError
+from ebpf_net.intake.batch import Batch
+from ebpf_net.intake.client import ClientOptions, IntakeClient, Spool, SpoolOptions
+from ebpf_net.settings import KERNEL_COLLECTOR, Settings
+
+_FLUSH_SECONDS = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+def run(settings: Settings) -> int:
+    """Collect until SIGTERM or SIGINT, then hand over what is left."""
+    _check(settings)
+    with locked_data_directory(settings.data_dir, KERNEL_COLLECTOR) as directory:
+        spool = Spool(
+            SpoolOptions(
+                directory / "spool",
+                memory_bytes=settings.spool_memory_bytes,
+                disk_bytes=settings.spool_disk_bytes,
+            )
+        )
+        with KernelSource(source_options(settings)) as source:
+            drop_capabilities()
+            _tell_signals(source)
+            _collect(settings, source, spool)
+    return 0
+
+
+def _collect(settings: Settings, source: KernelSource, spool: Spool) -> None:
+    collector = KernelCollector(
+        source,
+        SystemClock(),
+        collector_options(settings),
+        lambda batch: client.submit(_with_status(batch, client.status())),
+    )
+    client = IntakeClient(client_options(settings), spool, collector.snapshot)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: collector.stop())
+    logger.info(
+        "collecting for the reducer at %s port %d",
+        settings.intake_host,
+        settings.intake_port,
+    )
+    try:
+        collector.run()
+    finally:
+        if not client.close(_FLUSH_SECONDS):
+            logger.warning("some batches stay on disk until the next start")
+
+
+def source_options(settings: Settings) -> SourceOptions:
+    """Return what the kernel is asked for."""
+    host_dir = settings.host_dir
+    return SourceOptions(
+        tcp=not settings.disable_tcp,
+        udp=not settings.disable_udp,
+        ring_bytes=settings.ring_bytes,
+        udp_peers=settings.max_udp_peers,
+        default_include=not settings.include_cgroup,
+        cgroup_root=str(find_cgroup_root(host_dir)),
+        host_dir=str(host_dir or ""),
+        forbid=frozenset(settings.forbid_attach),
+    )
+
+
+def collector_options(settings: Settings) -> CollectorOptions:
+    """Return what is collected and how it is told."""
+    labels = HostLabels(
+        host=settings.agent_host,
+        namespace=settings.agent_namespace,
+        environment=settings.agent_cluster,
+        service=settings.agent_service,
+        zone=settings.agent_zone,
+    )
+    return CollectorOptions(
+        host=read_host(labels, settings.host_dir),
+        interval_seconds=settings.interval_seconds,
+        include_cgroup=settings.include_cgroup,
+        exclude_cgroup=settings.exclude_cgroup,
+        keep_client_port=settings.keep_client_port,
+        leave_out_loopback=settings.disable_loopback,
+        max_edges=settings.max_edges,
+        docker_socket=(
+            None if settings.disable_docker_metadata else settings.docker_socket
+        ),
+        host_dir=settings.host_dir,
+    )
+
+
+def client_options(settings: Settings) -> ClientOptions:
+    """Return where the reducer is and how it is spoken to."""
+    return ClientOptions(
+        host=settings.intake_host,
+        port=settings.intake_port,
+        token_file=settings.intake_token_file,
+        tls=settings.intake_tls or settings.intake_ca is not None,
+        tls_ca=settings.intake_ca,
+        tls_certificate=settings.intake_certificate,
+        tls_key=settings.intake_key,
+    )
+
+
+def _check(settings: Settings) -> None:
+    if settings.disable_tcp and settings.disable_udp:
+        raise SettingError(
+            "both TCP and UDP are disabled: there is nothing to collect",
+            "leave out --disable-tcp or --disable-udp",
+        )
+    if settings.ring_bytes & (settings.ring_bytes - 1) or settings.ring_bytes < 1 << 16:
+        raise SettingError(
+            f"--ring-bytes is {settings.ring_bytes}, expected a power of two of at "
+            "least 64K"
+        )
+
+
+def _tell_signals(source: KernelSource) -> None:
+    for item in source.signals:
+        if item.attach:
+            logger.info("signal %s: %s", item.name, item.attach)
+        else:
+            logger.warning(
+                "signal %s is missing: %s; lost: %s", item.name, item.reason, item.lost
+            )
+
+
+def _with_status(batch: Batch, status: dict[str, int]) -> Batch:
+    header = batch.header
+    return replace(batch, header=replace(header, status={**header.status, **status}))

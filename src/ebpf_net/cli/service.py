@@ -1,0 +1,241 @@
+"""The running reducer: batches in from the intake, windows out to the exporters.
+
+A batch is committed, and may be forgotten by its collector, once every exporter has
+taken the windows that it went into. The state that makes a restart exact is written
+before that: what was exported is never counted again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import struct
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ebpf_net.exporters.exporter import Exporter
+from ebpf_net.intake.batch import Receipt
+from ebpf_net.intake.decode import DecodedBatch
+from ebpf_net.intake.ledger import Ledger, Verdict
+from ebpf_net.intake.server import SnapshotNeeded
+from ebpf_net.reducer.pipeline import ClosedWindow, Reducer
+from ebpf_net.schema import InternalPoint
+
+_MAX_IN_FLIGHT = 64
+"""Windows handed out and not yet taken; past it no window is closed, so that batches
+wait in the collectors' spools and not here."""
+_INTERNAL_EXPORT_SECONDS = 10.0
+_POLL_SECONDS = 0.1
+_FAR_NS = 24 * 3600 * 10**9
+_STATE_MAGIC = b"ebpf-net reducer state 1\n"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _InFlight:
+    """A window on its way: which exporters still have it, and what it settles."""
+
+    closed: ClosedWindow
+    state: bytes
+    waiting: int
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def taken(self, delivered: bool) -> None:  # noqa: ARG002 - exporters count losses
+        """One exporter is done with the window, for better or worse."""
+        with self.lock:
+            self.waiting -= 1
+
+
+class ReducerService:
+    """Joins intake, reducer and exporters. Implements the intake's BatchSink.
+
+    ``accept`` is called on the intake's threads; ``run`` owns the windows.
+    """
+
+    def __init__(
+        self,
+        reducer: Reducer,
+        exporters: Sequence[Exporter],
+        state_file: Path,
+    ) -> None:
+        self._reducer = reducer
+        self._exporters = tuple(exporters)
+        self._state_file = state_file
+        self.more_metrics: Callable[[], list[InternalPoint]] = list
+        self._ledger = Ledger()
+        self._lock = threading.Lock()
+        self._identity = uuid.uuid4().hex
+        self._in_flight: deque[_InFlight] = deque()
+        self._statuses: dict[str, tuple[str, Mapping[str, int]]] = {}
+        self._state_refused = False
+        self._restore()
+
+    def accept(self, batch: DecodedBatch, received_ns: int, sent_ns: int) -> Receipt:
+        """Count a batch once and answer what may be forgotten.
+
+        Raises SnapshotNeeded and Overloaded as the intake's contract says.
+        """
+        header = batch.header
+        with self._lock:
+            verdict = self._ledger.seen(header, received_ns)
+            if verdict is Verdict.NEEDS_SNAPSHOT:
+                raise SnapshotNeeded
+            if verdict is Verdict.NEW:
+                self._reducer.add(batch, received_ns, sent_ns)
+                self._statuses[header.collector] = (header.host, header.status)
+            return self._receipt(
+                header.collector,
+                header.incarnation,
+                duplicate=verdict is Verdict.DUPLICATE,
+            )
+
+    def progress(self, collector: str, incarnation: str) -> Receipt:
+        """Say how far an incarnation has been received and committed."""
+        with self._lock:
+            return self._receipt(collector, incarnation, duplicate=False)
+
+    def run(self, stop: threading.Event) -> None:
+        """Close windows when they are due until ``stop`` is set."""
+        next_internal = 0.0
+        while not stop.is_set():
+            self.advance(time.time_ns())
+            if time.monotonic() >= next_internal:
+                next_internal = time.monotonic() + _INTERNAL_EXPORT_SECONDS
+                self.export_internal(time.time_ns())
+            stop.wait(_POLL_SECONDS)
+
+    def advance(self, now_ns: int) -> None:
+        """Hand out the windows that are over and settle those that were taken."""
+        self._settle()
+        if len(self._in_flight) >= _MAX_IN_FLIGHT:
+            return
+        for closed in self._reducer.close_windows(now_ns):
+            self._hand_out(closed)
+        self._settle()
+
+    def metrics(self, now_ns: int) -> list[InternalPoint]:
+        """Return all internal metrics: the reducer's, collectors' and exporters'."""
+        points = [InternalPoint("ebpf_net.up", 1.0, (("module", "reducer"),))]
+        points += self._reducer.metrics(now_ns)
+        points += self.more_metrics()
+        for exporter in self._exporters:
+            points += exporter.metrics()
+        with self._lock:
+            statuses = dict(self._statuses)
+        for collector, (host, status) in statuses.items():
+            points += _status_points(collector, host, status)
+        return points
+
+    def export_internal(self, now_ns: int) -> None:
+        """Hand the internal metrics to the exporters."""
+        points = self.metrics(now_ns)
+        for exporter in self._exporters:
+            exporter.export_internal(points, now_ns)
+
+    def close(self, timeout_seconds: float) -> None:
+        """Close every window, whatever is missing, and let the exporters deliver."""
+        self.advance(time.time_ns() + _FAR_NS)
+        self.export_internal(time.time_ns())
+        for exporter in self._exporters:
+            exporter.close(timeout_seconds)
+        self._settle()
+
+    def _receipt(self, collector: str, incarnation: str, *, duplicate: bool) -> Receipt:
+        return Receipt(
+            committed=self._ledger.committed(collector, incarnation),
+            received=self._ledger.received(collector, incarnation),
+            reducer=self._identity,
+            time_ns=time.time_ns(),
+            duplicate=duplicate,
+        )
+
+    def _hand_out(self, closed: ClosedWindow) -> None:
+        item = _InFlight(closed, self._reducer.state(), waiting=len(self._exporters))
+        self._in_flight.append(item)
+        for exporter in self._exporters:
+            exporter.export(closed.window, item.taken)
+
+    def _settle(self) -> None:
+        """Commit, in order, what every exporter has taken, and note it on disk."""
+        taken: list[_InFlight] = []
+        while self._in_flight and self._in_flight[0].waiting <= 0:
+            taken.append(self._in_flight.popleft())
+        if not taken:
+            return
+        with self._lock:
+            commits = [commit for item in taken for commit in item.closed.commits]
+            for collector, incarnation, sequence in commits:
+                self._ledger.commit(collector, incarnation, sequence)
+            watermarks = self._ledger.watermarks()
+        self._write_state(watermarks, taken[-1].state)
+
+    def _write_state(
+        self, watermarks: Sequence[tuple[str, str, int]], state: bytes
+    ) -> None:
+        header = json.dumps(watermarks).encode()
+        temporary = self._state_file.with_suffix(".new")
+        try:
+            with temporary.open("wb") as file:
+                file.write(_STATE_MAGIC + struct.pack("<I", len(header)) + header)
+                file.write(state)
+            temporary.replace(self._state_file)
+        except OSError as error:
+            if not self._state_refused:
+                logger.warning(
+                    "cannot write %s: %s; a restart may count a window twice",
+                    self._state_file,
+                    error.strerror,
+                )
+            self._state_refused = True
+
+    def _restore(self) -> None:
+        try:
+            content = self._state_file.read_bytes()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            logger.warning("cannot read %s: %s", self._state_file, error.strerror)
+            return
+        try:
+            watermarks, state = _split_state(content)
+            self._reducer.restore(state)
+            self._ledger.restore(watermarks)
+        except (ValueError, TypeError) as error:
+            logger.warning("%s is damaged and not used: %s", self._state_file, error)
+
+
+def _split_state(content: bytes) -> tuple[list[tuple[str, str, int]], bytes]:
+    """Return the watermarks and the reducer's state; ValueError if damaged."""
+    start = len(_STATE_MAGIC) + 4
+    if content[: len(_STATE_MAGIC)] != _STATE_MAGIC or len(content) < start:
+        raise ValueError("not a state file of this version")
+    (length,) = struct.unpack_from("<I", content, len(_STATE_MAGIC))
+    rows = json.loads(content[start : start + length])
+    watermarks = [(str(one), str(two), int(three)) for one, two, three in rows]
+    return watermarks, content[start + length :]
+
+
+def _status_points(
+    collector: str, host: str, status: Mapping[str, int]
+) -> Iterator[InternalPoint]:
+    """Turn a collector's counters, such as ``lost.ring_full``, into metrics."""
+    labels = (("collector", collector), ("host", host))
+    for name, value in status.items():
+        kind, _, rest = name.partition(".")
+        if kind == "lost":
+            yield InternalPoint(
+                "ebpf_net.collector.lost", value, (*labels, ("reason", rest))
+            )
+        elif kind == "signal":
+            signal, _, attach = rest.rpartition(".")
+            yield InternalPoint(
+                "ebpf_net.collector.signal",
+                value,
+                (*labels, ("signal", signal), ("attach", attach)),
+            )
