@@ -22,7 +22,7 @@ class Worker:
     What such a function keeps in its module stays there until the worker ends.
     """
 
-    def __init__(self, cgroup: Path, netns: Path | None) -> None:
+    def __init__(self, cgroup: Path, netns: Path) -> None:
         self._pool = ProcessPoolExecutor(
             max_workers=1,
             mp_context=multiprocessing.get_context("spawn"),
@@ -54,11 +54,14 @@ class Worker:
         self._pool.shutdown(cancel_futures=True)
 
 
-def _move_to(cgroup: Path, netns: Path | None) -> None:
-    (cgroup / "cgroup.procs").write_text("0")
-    if netns is None:
-        return
+def enter_netns(name: str | Path) -> None:
+    """Move the calling thread to a network namespace: a path, or a name of ip netns."""
     libc = ctypes.CDLL(None, use_errno=True)
-    with netns.open() as file:
+    with Path("/run/netns", name).open() as file:
         if libc.setns(file.fileno(), _CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), f"cannot enter {netns}")
+            raise OSError(ctypes.get_errno(), f"cannot enter {name}")
+
+
+def _move_to(cgroup: Path, netns: Path) -> None:
+    (cgroup / "cgroup.procs").write_text("0")
+    enter_netns(netns)
