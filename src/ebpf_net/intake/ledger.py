@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -62,7 +61,6 @@ class Ledger:
         self._max_incarnations = max_incarnations
         self._max_out_of_order = max_out_of_order
         self._incarnations: OrderedDict[tuple[str, str], _Incarnation] = OrderedDict()
-        self._restored: dict[tuple[str, str], int] = {}
         self.duplicates = 0
 
     def seen(self, header: BatchHeader, now_ns: int = 0) -> Verdict:
@@ -103,12 +101,7 @@ class Ledger:
 
     def watermarks(self) -> list[tuple[str, str, int]]:
         """Return what is committed, for ``restore`` after a restart."""
-        known = [
-            (collector, incarnation, one.committed)
-            for (collector, incarnation), one in self._incarnations.items()
-        ]
-        unheard = self._restored.keys() - self._incarnations.keys()
-        return known + [(*key, self._restored[key]) for key in sorted(unheard)]
+        return [(*key, known.committed) for key, known in self._incarnations.items()]
 
     def restore(self, watermarks: Iterable[tuple[str, str, int]]) -> None:
         """Take what a predecessor had committed, before the first batch.
@@ -116,17 +109,6 @@ class Ledger:
         Its collectors have to send a snapshot all the same; what they resend although
         it was exported is a duplicate then.
         """
-        self._restored = {
-            (collector, incarnation): sequence
-            for collector, incarnation, sequence in watermarks
-        }
-
-    def watermarks(self) -> list[tuple[str, str, int]]:
-        """Return what is committed, for ``restore`` after a restart."""
-        return [(*key, known.committed) for key, known in self._incarnations.items()]
-
-    def restore(self, watermarks: Iterable[tuple[str, str, int]]) -> None:
-        """Take over what another ledger had committed; snapshots are asked for anew."""
         for collector, incarnation, sequence in watermarks:
             known = _Incarnation(0, received=sequence, committed=sequence)
             self._hear((collector, incarnation), known, 0)
@@ -153,7 +135,7 @@ class Ledger:
         now_ns: int,
     ) -> Verdict:
         if known is None:
-            settled = max(header.settled, self._restored.pop(key, 0))
+            settled = header.settled
             known = _Incarnation(now_ns, received=settled, committed=settled)
         elif known.snapshot is not None and header.sequence < max(
             known.highest, known.snapshot
