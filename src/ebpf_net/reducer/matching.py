@@ -219,10 +219,11 @@ def _decide_servers(
     if now.moment is Moment.RELEASED:
         yes = np.ones(len(peer), np.bool_)
         return _Decided(peer, ~yes, yes, ~yes, ~yes)
-    stood_in, _ = memory.find_ends(
-        memory.stood_in, recent, (servers.near, servers.far), None
-    )
-    stood_in |= was_held
+    asked = np.flatnonzero(~known | bool(now.starting))
+    stood_in = was_held.copy()
+    stood_in[asked] |= memory.find_ends(
+        memory.stood_in, recent, (servers.near[asked], servers.far[asked]), None
+    )[0]
     # A client's collector that starts in this window knows only a part of it, and the
     # server has reported the edge all along: the server decides for this window.
     keeps = np.zeros(len(peer), np.bool_)
@@ -314,15 +315,26 @@ def _group(near: Int64, far: Int64, rows: Int64, weight: Int64, tie: Int64) -> _
     of = np.empty(len(order), np.int64)
     of[order] = number
     begin = np.flatnonzero(starts)
-    best = rows[order[begin]]
+    ranked = rows[order]
+    best = ranked[begin]
     if len(begin) < len(order):
-        size = np.diff(np.append(begin, len(order)))
-        several = np.flatnonzero(size[number] > 1)
-        candidates = rows[order[several]]
-        ranked = np.lexsort((tie[candidates], weight[candidates], number[several]))
-        # Written in rising order of weight, the last one stays.
-        best[number[several][ranked]] = candidates[ranked]
+        best = _busiest(ranked, begin, number, weight, tie)
     return _Groups(in_order[begin], far[best], best, of)
+
+
+def _busiest(
+    ranked: Int64, begin: Int64, number: Int64, weight: Int64, tie: Int64
+) -> Int64:
+    """Return the row of most weight in each group; of equal ones, that of most tie."""
+    for measure in (weight, tie):
+        values = measure[ranked]
+        most = np.maximum.reduceat(values, begin)
+        left = np.flatnonzero(values == most[number])
+        ranked, number = ranked[left], number[left]
+        if len(ranked) == len(begin):
+            return ranked
+        begin = np.flatnonzero(np.diff(number, prepend=-1))
+    return ranked[begin]
 
 
 def _join(clients: _Groups, servers: _Groups, weight: Int64, tie: Int64) -> _Pairs:
