@@ -1,0 +1,27 @@
+from ebpf_net.schema import InternalPoint
+from ebpf_net.ui.health import Health, read_health
+
+
+def point(name, value, **labels):
+    return InternalPoint(name, value, tuple(labels.items()))
+
+
+def test_health_adds_up_what_the_collectors_say():
+    points = [
+        point("ebpf_net.up", 1.0, module="reducer"),
+        point("ebpf_net.connections", 2.0),
+        point("ebpf_net.collector.lost", 3.0, host="a", reason="ring_full"),
+        point("ebpf_net.collector.lost", 4.0, host="b", reason="ring_full"),
+        point("ebpf_net.collector.lost", 0.0, host="b", reason="clock"),
+        point("ebpf_net.collector.lost", 1.0, host="b", reason="spool\x1b"),
+        point("ebpf_net.reducer.late_rows", 5.0, reason="dropped"),
+        point("ebpf_net.collector.signal", 1.0, signal="tcp", attach="tp_btf"),
+        point("ebpf_net.collector.signal", 0.0, signal="udp_drops", attach=""),
+    ]
+    health = read_health(points)
+    assert health == Health(2, (("ring_full", 7), ("spool\\x1b", 1)), 5, ("udp_drops",))
+    assert health.lost_total == 8
+
+
+def test_without_points_nothing_is_lost_and_nobody_is_there():
+    assert read_health([]) == Health(0, (), 0, ())
