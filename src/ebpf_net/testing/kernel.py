@@ -11,67 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ebpf_net.collectors.kernel.probes import Signal
+from ebpf_net.collectors.kernel.records import TCP_RECORD, UDP_KEY, UDP_VALUE
 from ebpf_net.collectors.kernel.source import KernelSource
 
 Records = npt.NDArray[Any]
-
-TCP_RECORD = np.dtype(
-    [
-        ("time_ns", "u8"),
-        ("cookie", "u8"),
-        ("cgroup_id", "u8"),
-        ("owner_start_ns", "u8"),
-        ("bytes_sent", "u8"),
-        ("bytes_received", "u8"),
-        ("local_address", "u1", (16,)),
-        ("remote_address", "u1", (16,)),
-        ("comm", "S16"),
-        ("netns", "u4"),
-        ("pid", "u4"),
-        ("segments_sent", "u4"),
-        ("segments_received", "u4"),
-        ("retransmits", "u4"),
-        ("srtt_us", "u4"),
-        ("min_rtt_us", "u4"),
-        ("connect_us", "u4"),
-        ("local_port", "u2"),
-        ("remote_port", "u2"),
-        ("resets_sent", "u2"),
-        ("resets_received", "u2"),
-        ("syn_timeouts", "u2"),
-        ("error", "u2"),
-        ("flags", "u1"),
-        ("role", "u1"),
-        ("state", "u1"),
-        ("pad", "u1"),
-    ]
-)
-UDP_KEY = np.dtype(
-    [
-        ("cookie", "u8"),
-        ("local_address", "u1", (16,)),
-        ("remote_address", "u1", (16,)),
-        ("local_port", "u2"),
-        ("remote_port", "u2"),
-        ("pad", "u4"),
-    ]
-)
-UDP_VALUE = np.dtype(
-    [
-        ("cgroup_id", "u8"),
-        ("owner_start_ns", "u8"),
-        ("bytes_sent", "u8"),
-        ("bytes_received", "u8"),
-        ("datagrams_sent", "u8"),
-        ("datagrams_received", "u8"),
-        ("drops", "u4", (4,)),
-        ("comm", "S16"),
-        ("netns", "u4"),
-        ("pid", "u4"),
-        ("role", "u1"),
-        ("pad", "u1", (7,)),
-    ]
-)
 
 SECOND_NS = 1_000_000_000
 NETNS = 4_026_531_840

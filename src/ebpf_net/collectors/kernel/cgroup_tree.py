@@ -10,7 +10,7 @@ from pathlib import Path
 from ebpf_net.errors import EnvironmentFault
 
 _MOUNTS = ("sys/fs/cgroup", "sys/fs/cgroup/unified")
-_MAX_DIRECTORIES = 100_000
+_MAX_DIRECTORIES = 20_000
 _OWN_MOUNT_LINE = "0::"
 
 

@@ -16,8 +16,10 @@ from ebpf_net.collectors.kernel.cgroup_tree import CgroupTree
 from ebpf_net.collectors.kernel.containers import CgroupIdentity, identify_cgroup
 
 Table = dict[str, npt.NDArray[Any] | Sequence[str]]
-_MAX_KNOWN = 65_536
+_MAX_KNOWN = 16_384
 _MAX_WALKS_A_WINDOW = 3
+_MAX_WAITING = 4096
+_MAX_CHECKS_A_WINDOW = 500
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class CgroupTable:
         self._rows: dict[int, _Row] = {}
         self._by_container: dict[str, set[int]] = {}
         self._changed: set[int] = set()
+        self._waiting: dict[int, int] = {}  # pid by number; looked for again later
+        self._next_check = 0
         self._walks_left = _MAX_WALKS_A_WINDOW
 
     @property
@@ -84,11 +88,15 @@ class CgroupTable:
         """Say which records are of a cgroup that the user does not want."""
         distinct, first = np.unique(cgroup_ids, return_index=True)
         new = ~np.isin(distinct, self._judged)
+        unwanted = self._excluded
         if new.any():
-            numbers = [int(number) for number in distinct[new]]
+            numbers = distinct[new].tolist()
             self._learn(zip(numbers, pids[first[new]].tolist(), strict=True))
-            self._judge(numbers)
-        return np.isin(cgroup_ids, self._excluded)
+            self._judge([number for number in numbers if number in self._paths])
+            unwanted = self._excluded
+            if not self._filter.admits(None):
+                unwanted = np.union1d(unwanted, np.setdiff1d(distinct, self._judged))
+        return np.isin(cgroup_ids, unwanted)
 
     def observe(self, cgroup_ids: Iterable[int], pids: Iterable[int]) -> None:
         """Make rows for cgroups that new edges speak of; ``pids`` help to find them."""
@@ -98,7 +106,9 @@ class CgroupTable:
             if number and number not in self._rows
         ]
         self._learn(pairs)
-        for number, _ in pairs:
+        for number, pid in pairs:
+            if number not in self._paths and len(self._waiting) < _MAX_WAITING:
+                self._waiting[number] = pid
             path = self._paths.get(number)
             if path is not None and number not in self._rows:
                 self._add_row(number, path)
@@ -112,6 +122,9 @@ class CgroupTable:
     def sweep(self, in_use: set[int]) -> None:
         """End the rows of cgroups that are gone and that no edge speaks of any more."""
         self._walks_left = _MAX_WALKS_A_WINDOW
+        waiting, self._waiting = self._waiting, {}
+        self.observe(waiting.keys(), waiting.values())
+        self._sweep_verdicts()
         for number in [number for number in self._rows if number not in in_use]:
             row = self._rows[number]
             if self._tree.number(row.path) != number:
@@ -133,6 +146,25 @@ class CgroupTable:
         return cgroup_columns(
             {number: row for number, row in self._rows.items() if not row.removed}
         )
+
+    def _sweep_verdicts(self) -> None:
+        """Forget verdicts about cgroups that are gone; some of them each window."""
+        checked = self._judged[self._next_check :][:_MAX_CHECKS_A_WINDOW]
+        self._next_check += checked.size
+        if self._next_check >= self._judged.size:
+            self._next_check = 0
+        gone = []
+        for number in checked.tolist():
+            path = self._paths.get(number)
+            if path is None or self._tree.number(path) != number:
+                gone.append(number)
+                self._forget_verdict(number)
+                if number not in self._rows:
+                    self._paths.pop(number, None)
+        if gone:
+            numbers = np.array(gone, np.uint64)
+            self._judged = np.setdiff1d(self._judged, numbers)
+            self._excluded = np.setdiff1d(self._excluded, numbers)
 
     def _add_row(self, number: int, path: str) -> None:
         identity = identify_cgroup(path)

@@ -14,8 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ebpf_net.collectors.kernel.cgroup_filter import CgroupFilter
 from ebpf_net.collectors.kernel.cgroup_tree import CgroupTree, find_cgroup_root
 from ebpf_net.collectors.kernel.cgroups import CgroupTable
@@ -32,7 +30,6 @@ from ebpf_net.collectors.kernel.encode import (
 from ebpf_net.collectors.kernel.hosts import Host
 from ebpf_net.collectors.kernel.processes import ProcessTable
 from ebpf_net.collectors.kernel.source import KernelSource
-from ebpf_net.collectors.kernel.tcp import FLAG_CLOSED
 from ebpf_net.collectors.kernel.window import WindowBuilder, WindowTables
 from ebpf_net.intake.batch import Batch, BatchHeader, BatchKind
 
@@ -187,10 +184,7 @@ class KernelCollector:
             _LOG.warning("records were lost: counting open connections anew")
             still_open, held = self._source.recount_open()
             self._builder.add_tcp(held)
-            closed = held["cookie"][(held["flags"] & FLAG_CLOSED) != 0]
-            self._builder.restart_open(
-                still_open[~np.isin(still_open["cookie"], closed)]
-            )
+            self._builder.restart_open(still_open)
 
     def _take_docker_answers(self) -> None:
         for container_id, details in self._docker.take_answers():

@@ -14,11 +14,10 @@ import numpy.typing as npt
 
 from ebpf_net.collectors.kernel.addresses import MAPPED_PREFIX, address_halves
 from ebpf_net.collectors.kernel.key_index import Hashes, hash_columns
-from ebpf_net.collectors.kernel.tcp import FLAG_CLOSED
+from ebpf_net.collectors.kernel.records import TcpFlag
 from ebpf_net.schema import Role
 
 Int64s = npt.NDArray[np.int64]
-LISTENER = 3  # TCP_ROLE_LISTENER of bpf/tcp.h
 
 _MAX_LISTENERS = 65_536
 _MAX_DECISIONS = 262_144
@@ -74,7 +73,7 @@ class SocketRoles:
         high, low = address_halves(records["local_address"])
         places = _listening_places(records, high, low)
         sockets = np.where(records["cookie"] == 0, places, records["cookie"])
-        closed = (records["flags"] & FLAG_CLOSED) != 0
+        closed = (records["flags"] & TcpFlag.CLOSED) != 0
         self._listeners.put(sockets[~closed], places[~closed])
         self._listeners.discard(sockets[closed])
 
@@ -83,7 +82,7 @@ class SocketRoles:
         roles = self._decide(records)
         known, values = self._decisions.get(sockets)
         roles[known] = values.astype(np.int64)
-        closed = (records["flags"] & FLAG_CLOSED) != 0
+        closed = (records["flags"] & TcpFlag.CLOSED) != 0
         fresh = ~known
         if fresh.any():
             self._decisions.put(sockets[fresh], roles[fresh].astype(np.uint64))

@@ -19,13 +19,9 @@ from ebpf_net.collectors.kernel.edge_facts import (
     process_ids,
 )
 from ebpf_net.collectors.kernel.key_index import Hashes, hash_columns
+from ebpf_net.collectors.kernel.records import TcpFlag
 from ebpf_net.collectors.kernel.sample_counts import duration_buckets, sample_codes
 from ebpf_net.schema import ConnectFailure, Protocol, Role, Sample
-
-FLAG_OPENED = 1
-FLAG_ADOPTED = 2
-FLAG_CLOSED = 4
-FLAG_FAILED = 8
 
 Records = npt.NDArray[Any]
 
@@ -77,10 +73,10 @@ def tcp_facts(
     ``sockets`` are their ``socket_ids``.
     """
     flags = records["flags"]
-    opened = (flags & FLAG_OPENED) != 0
-    closed = (flags & FLAG_CLOSED) != 0
-    failed = ((flags & FLAG_FAILED) != 0) & (roles == Role.CLIENT)
-    appeared = (flags & (FLAG_OPENED | FLAG_ADOPTED)) != 0
+    opened = (flags & TcpFlag.OPENED) != 0
+    closed = (flags & TcpFlag.CLOSED) != 0
+    failed = ((flags & TcpFlag.FAILED) != 0) & (roles == Role.CLIENT)
+    appeared = (flags & (TcpFlag.OPENED | TcpFlag.ADOPTED)) != 0
     connect_us = np.where(opened, records["connect_us"], 0).astype(np.int64)
     sums: dict[str, npt.NDArray[Any]] = {
         "opened": opened.astype(np.int32),

@@ -18,14 +18,14 @@ from ebpf_net.collectors.kernel.edge_facts import KEY_COLUMNS, EdgeFacts, Int64s
 from ebpf_net.collectors.kernel.edges import EdgeColumns, EdgeTable
 from ebpf_net.collectors.kernel.encode import Table
 from ebpf_net.collectors.kernel.processes import ProcessTable
-from ebpf_net.collectors.kernel.roles import LISTENER, SocketRoles
+from ebpf_net.collectors.kernel.records import TcpFlag, TcpRole
+from ebpf_net.collectors.kernel.roles import SocketRoles
 from ebpf_net.collectors.kernel.tcp import socket_ids, tcp_facts
 from ebpf_net.collectors.kernel.udp import udp_facts
 from ebpf_net.schema import Role
 
 Records = npt.NDArray[Any]
 
-_FLAG_REQUEST = 16
 _CHUNK = 16_384  # records; what is in work at a time stays in the processor's cache
 _PROCESS = KEY_COLUMNS.index("process_id")
 _CGROUP = KEY_COLUMNS.index("cgroup_id")
@@ -118,8 +118,8 @@ class WindowBuilder:
 
     def _add_tcp(self, records: Records) -> None:
         roles = records["role"].astype(np.int64)
-        roles[(records["flags"] & _FLAG_REQUEST) != 0] = Role.SERVER
-        listening = roles == LISTENER
+        roles[(records["flags"] & TcpFlag.REQUEST) != 0] = Role.SERVER
+        listening = roles == TcpRole.LISTENER
         if listening.any():
             self._roles.observe_listeners(records[listening])
             records, roles = records[~listening], roles[~listening]
