@@ -1,0 +1,164 @@
+"""This system: the real ``reducer`` and ``kernel-collector`` commands, started."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from tests.world.exposition import sum_samples
+from tests.world.hosts import Host
+from tests.world.otel_collector import OtelCollector
+from tests.world.ports import free_port, is_listening
+from tests.world.programs import Program
+
+_START_SECONDS = 30
+_END_SECONDS = 30
+
+
+def command(name: str) -> Path:
+    """Return an installed command of ours."""
+    return Path(sys.executable).with_name(name)
+
+
+def between(source: str | Host, dest: str | Host) -> Mapping[str, str]:
+    """Return the attributes of what goes from one host, or address, to another."""
+    return {
+        "aggregation": "id_id",
+        "source.id": source if isinstance(source, str) else source.name,
+        "dest.id": dest if isinstance(dest, str) else dest.name,
+    }
+
+
+class System:
+    """One reducer with its collectors. Leaving the context ends all of them.
+
+    Everything has the window of one second and the level ``id_id``; the id of a host is
+    its name.
+    """
+
+    def __init__(self, directory: Path, otel: OtelCollector | None = None) -> None:
+        self.directory = directory / "system"
+        self.directory.mkdir()
+        self.intake_port = free_port()
+        self.prometheus_port = free_port()
+        self.internal_port = free_port()
+        self._otel = otel
+        self.reducer: Program | None = None
+        self.collectors: dict[str, Program] = {}
+
+    def start_reducer(
+        self, *flags: str, environment: Mapping[str, str] | None = None
+    ) -> Program:
+        """Start it, again after it ended or was killed with the same ports and data."""
+        target: tuple[str, ...] = ()
+        if self._otel:
+            port = str(self._otel.grpc_port)
+            target = ("--enable-otlp-grpc-metrics", "--otlp-grpc-metrics-port", port)
+        self.reducer = self._start(
+            "reducer",
+            "reducer",
+            [
+                *("--port", str(self.intake_port)),
+                *("--prom", f"127.0.0.1:{self.prometheus_port}"),
+                *("--internal-prom", f"127.0.0.1:{self.internal_port}"),
+                *("--lateness-seconds", "1", "--enable-id-id"),
+                *target,
+                *flags,
+            ],
+            environment,
+        )
+        ports = (self.intake_port, self.prometheus_port, self.internal_port)
+        pid = self.reducer.pid
+        self.reducer.wait_ready(lambda: all(is_listening(p, pid) for p in ports))
+        return self.reducer
+
+    def start_collector(
+        self,
+        host: Host,
+        *flags: str,
+        environment: Mapping[str, str] | None = None,
+        wait: bool = True,
+    ) -> Program:
+        """Start the collector of one host and wait until the reducer has heard of it.
+
+        The collector itself runs outside: what it sends is not counted.
+        """
+        heard = self.count_internal("ebpf_net_connections") if wait else 0
+        program = self._start(
+            f"collector-{host.name}",
+            "kernel-collector",
+            [
+                *("--intake-port", str(self.intake_port)),
+                *("--include-cgroup", host.cgroup.path, "--disable-docker-metadata"),
+                *flags,
+            ],
+            {"EBPF_NET_AGENT_HOST": host.name, **(environment or {})},
+        )
+        self.collectors[host.name] = program
+        if wait:
+            program.wait_ready(
+                lambda: self.count_internal("ebpf_net_connections") > heard,
+                _START_SECONDS,
+            )
+        return program
+
+    def count_internal(
+        self, name: str, labels: Mapping[str, str] | None = None
+    ) -> float:
+        """Return an internal metric of the reducer, added up."""
+        return sum_samples(self.internal_port, name, labels)
+
+    def count_exposed(self, name: str, labels: Mapping[str, str]) -> float:
+        """Return a flow metric of the Prometheus endpoint, added up."""
+        plain = {key.replace(".", "_"): value for key, value in labels.items()}
+        return sum_samples(self.prometheus_port, name, plain)
+
+    def finish(self) -> None:
+        """End the collectors, then the reducer: each hands over all that it has."""
+        for name in list(self.collectors):
+            self.stop_collector(name)
+        assert self.reducer is not None
+        assert self.reducer.stop(_END_SECONDS) == 0, self.reducer.read_log()
+
+    def stop_collector(self, name: str) -> None:
+        """End one collector; it hands over what it has."""
+        program = self.collectors.pop(name)
+        assert program.stop(_END_SECONDS) == 0, program.read_log()
+
+    def __enter__(self) -> System:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        programs = [
+            *self.collectors.values(),
+            *([self.reducer] if self.reducer else []),
+        ]
+        for program in programs:
+            if program.is_running():
+                program.kill()
+
+    def _start(
+        self,
+        name: str,
+        program: str,
+        flags: Sequence[str],
+        environment: Mapping[str, str] | None,
+    ) -> Program:
+        data = self.directory / name
+        return Program(
+            [
+                command(program),
+                *("--log-console", "--no-log-file", "--interval-seconds", "1"),
+                *flags,
+            ],
+            self.directory / f"{name}.log",
+            {"EBPF_NET_DATA_DIR": str(data), **(environment or {})},
+            output=self.directory / f"{name}.out",
+        )
