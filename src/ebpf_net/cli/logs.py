@@ -57,6 +57,7 @@ def configure_logging(settings: Settings, command: str) -> None:
     logging.basicConfig(
         level=_LEVELS[settings.log_level], handlers=handlers, force=True
     )
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     logger = logging.getLogger("ebpf_net")
     if refused:
         logger.warning("%s", refused)

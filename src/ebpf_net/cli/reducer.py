@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,7 +19,8 @@ from ebpf_net.exporters.exporter import Exporter
 from ebpf_net.exporters.json_lines import JsonLinesExporter
 from ebpf_net.exporters.otlp_client import OtlpExporter
 from ebpf_net.exporters.otlp_settings import OtlpProtocol, otlp_settings
-from ebpf_net.exporters.prometheus import PrometheusExporter, metrics_app
+from ebpf_net.exporters.prometheus import PrometheusExporter, Render, metrics_app
+from ebpf_net.exporters.prometheus_text import render_internal
 from ebpf_net.intake.options import ServerOptions
 from ebpf_net.intake.server import IntakeServer
 from ebpf_net.metrics import Metric, select_metrics
@@ -101,6 +103,8 @@ def running_reducer(
         )
         stack.callback(reducer.close)
         service = ReducerService(reducer, exporters, directory / "reducer.state")
+        if not settings.disable_prometheus_metrics:
+            _serve_internal(service, settings, stack)
         server = IntakeServer(options, service)
         service.more_metrics = server.metrics
         server.start()
@@ -128,15 +132,26 @@ def _prometheus(
     stack: ExitStack,
 ) -> Exporter:
     exporter = PrometheusExporter(metrics)
-    for render, address, flag in (
-        (exporter.render, settings.prom, "--prom"),
-        (exporter.render_internal, settings.internal_prom, "--internal-prom"),
-    ):
-        endpoint = Endpoint(metrics_app(render), address, flag)
-        stack.callback(endpoint.close)
-        host, port = endpoint.address
-        logger.info("%s: scrape http://%s:%d/metrics", flag, host, port)
+    _serve(exporter.render, settings.prom, "--prom", stack)
     return LevelFilter(exporter, levels)
+
+
+def _serve_internal(
+    service: ReducerService, settings: Settings, stack: ExitStack
+) -> None:
+    def render(openmetrics: bool) -> bytes:
+        return render_internal(service.metrics(time.time_ns()), openmetrics)
+
+    _serve(render, settings.internal_prom, "--internal-prom", stack)
+
+
+def _serve(
+    render: Render, address: tuple[str, int], flag: str, stack: ExitStack
+) -> None:
+    endpoint = Endpoint(metrics_app(render), address, flag)
+    stack.callback(endpoint.close)
+    host, port = endpoint.address
+    logger.info("%s: scrape http://%s:%d/metrics", flag, host, port)
 
 
 def _otlp_exporters(

@@ -31,6 +31,7 @@ _MAX_IN_FLIGHT = 64
 wait in the collectors' spools and not here."""
 _INTERNAL_EXPORT_SECONDS = 10.0
 _POLL_SECONDS = 0.1
+_CONNECTED_NS = 30 * 10**9
 _FAR_NS = 24 * 3600 * 10**9
 _STATE_MAGIC = b"ebpf-net reducer state 1\n"
 
@@ -122,7 +123,9 @@ class ReducerService:
     def metrics(self, now_ns: int) -> list[InternalPoint]:
         """Return all internal metrics: the reducer's, collectors' and exporters'."""
         points = [InternalPoint("ebpf_net.up", 1.0, (("module", "reducer"),))]
-        points += self._reducer.metrics(now_ns)
+        reducer_points = self._reducer.metrics(now_ns)
+        points.append(_connections(reducer_points))
+        points += reducer_points
         points += self.more_metrics()
         for exporter in self._exporters:
             points += exporter.metrics()
@@ -208,6 +211,16 @@ class ReducerService:
             self._ledger.restore(watermarks)
         except (ValueError, TypeError) as error:
             logger.warning("%s is damaged and not used: %s", self._state_file, error)
+
+
+def _connections(points: Sequence[InternalPoint]) -> InternalPoint:
+    """Count the collectors that were heard lately."""
+    heard = sum(
+        point.value < _CONNECTED_NS
+        for point in points
+        if point.name == "ebpf_net.time_since_last_message_ns"
+    )
+    return InternalPoint("ebpf_net.connections", heard)
 
 
 def _split_state(content: bytes) -> tuple[list[tuple[str, str, int]], bytes]:

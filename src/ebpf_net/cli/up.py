@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ebpf_net.cli.data_directory import locked_data_directory
+from ebpf_net.cli.level_filter import LevelFilter
 from ebpf_net.cli.reducer import running_reducer
 from ebpf_net.exporters.json_lines import JsonLinesExporter
 from ebpf_net.intake.options import ServerOptions
@@ -47,7 +48,11 @@ def run(settings: Settings) -> int:
         options = ServerOptions(port=0, token_file=token_file)
         output = _output(settings, stop)
         with running_reducer(
-            settings, options, settings.up_interval_seconds, directory, [output]
+            settings,
+            options,
+            settings.up_interval_seconds,
+            directory,
+            [output] if output else [],
         ) as (service, server):
             watcher = _Watcher(
                 _start_collector(settings, directory, server.port, token_file),
@@ -55,7 +60,7 @@ def run(settings: Settings) -> int:
                 show=not isinstance(output, LiveTable),
             )
             try:
-                if not isinstance(output, JsonLinesExporter):
+                if isinstance(output, LiveTable | PlainLines):
                     output.start()
                 service.run(stop)
             finally:
@@ -75,7 +80,7 @@ def _make_token(directory: Path) -> Path:
 
 def _output(
     settings: Settings, stop: threading.Event
-) -> LiveTable | PlainLines | JsonLinesExporter:
+) -> LiveTable | PlainLines | LevelFilter | None:
     output = settings.output
     if output == "auto":
         output = "table" if is_live_terminal(sys.stdout) else "plain"
@@ -83,8 +88,10 @@ def _output(
         return LiveTable(stop.set, settings.sort)
     if output == "plain":
         return PlainLines(stop.set)
+    if output == "none":
+        return None
     metrics = select_metrics(settings.disable_metrics, settings.enable_metrics)
-    return JsonLinesExporter(sys.stdout, metrics, stop.set)
+    return LevelFilter(JsonLinesExporter(sys.stdout, metrics, stop.set), ["id_id"])
 
 
 def _start_collector(
