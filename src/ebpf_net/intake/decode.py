@@ -20,7 +20,7 @@ from ebpf_net.intake.table_values import check_values, keep_last_rows
 from ebpf_net.schema import TABLES
 
 REASONS: Mapping[str, str] = {
-    "zstd": "not one complete zstd frame after another",
+    "zstd": "not one complete zstd frame that says its size",
     "decoded_size": "decompresses to more than the limit",
     "ipc": "not one complete Arrow IPC stream after another",
     "ipc_compression": "buffers compressed inside Arrow",
@@ -104,7 +104,7 @@ def decode_tables(body: bytes, limits: Limits | None = None) -> dict[str, pa.Tab
                 raise BatchError("table", f"{stream.name} comes twice")
             present.add(stream.name)
             tables[stream.name] = _checked_table(stream)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         message = str(error).splitlines()[0][:200] if str(error) else "unreadable"
         raise BatchError("ipc", message) from error
     check_values(tables)
@@ -112,32 +112,34 @@ def decode_tables(body: bytes, limits: Limits | None = None) -> dict[str, pa.Tab
 
 
 def decompress(body: bytes, max_bytes: int) -> bytes:
-    """Return what the zstd frames hold, never allocating what they merely claim."""
-    _check_frame_header(body, max_bytes)
+    """Return what one zstd frame holds, never allocating what it merely claims."""
+    claimed = _claimed_size(body, max_bytes)
     chunks: list[bytes] = []
     total = 0
     decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW)
     try:
         reader = decompressor.stream_reader(body, read_across_frames=True)
-        while chunk := reader.read(_CHUNK):
+        while total <= claimed and (chunk := reader.read(_CHUNK)):
             total += len(chunk)
-            if total > max_bytes:
-                raise BatchError("decoded_size", f"more than {max_bytes} bytes")
             chunks.append(chunk)
     except zstandard.ZstdError as error:
         raise BatchError("zstd", str(error)) from error
+    if total != claimed:
+        raise BatchError("zstd", f"not the {claimed} bytes that the frame claims")
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _check_frame_header(body: bytes, max_bytes: int) -> None:
+def _claimed_size(body: bytes, max_bytes: int) -> int:
     try:
         frame = zstandard.get_frame_parameters(body)
     except zstandard.ZstdError as error:
         raise BatchError("zstd", str(error)) from error
-    known = frame.content_size != zstandard.CONTENTSIZE_UNKNOWN
-    if known and frame.content_size > max_bytes:
+    if frame.content_size == zstandard.CONTENTSIZE_UNKNOWN:
+        raise BatchError("zstd", "the frame does not say how much it holds")
+    if frame.content_size > max_bytes:
         message = f"claims {frame.content_size} bytes, at most {max_bytes} are taken"
         raise BatchError("decoded_size", message)
+    return int(frame.content_size)
 
 
 def _read_streams(plain: pa.Buffer, budget: _Budget) -> Iterator[_Stream]:
