@@ -69,6 +69,11 @@ class DockerApi:
         if self._thread.is_alive():
             self._thread.join(self._timeout_seconds)
 
+    @property
+    def is_busy(self) -> bool:
+        """Say whether questions wait."""
+        return not self._questions.empty()
+
     def ask(self, container_id: str) -> None:
         """Ask for a container; ``take_answers`` has the answer some time later."""
         if self._socket_path is None:

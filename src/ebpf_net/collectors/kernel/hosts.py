@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+_ROOT = Path("/")
+_MACHINE_IDS = ("etc/machine-id", "var/lib/dbus/machine-id")
+
 Table = dict[str, npt.NDArray[Any] | Sequence[str]]
 
 
@@ -61,13 +64,10 @@ def read_host(
 ) -> Host:
     """Read who this host is; files below ``host_dir`` go first when it is given."""
     system = os.uname()
-    bases = [host_dir, Path("/")] if host_dir else [Path("/")]
+    bases = [host_dir, _ROOT] if host_dir else [_ROOT]
     name = _first_line([base / "etc/hostname" for base in bases]) or system.nodename
     boot_id = _first_line([proc / "sys/kernel/random/boot_id"])
-    machine_id = _first_line(
-        [base / path for base in bases for path in ("etc/machine-id",)]
-        + [Path("/var/lib/dbus/machine-id")]
-    )
+    machine_id = _first_line([base / path for base in bases for path in _MACHINE_IDS])
     return Host(
         host_id=labels.host or name,
         host_name=name,
