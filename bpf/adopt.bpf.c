@@ -4,7 +4,12 @@
  * task, so that each has its owner. Run after the other programs are attached.
  */
 #include "tcp_socket.h"
+#include "udp_socket.h"
 #include <bpf/bpf_tracing.h>
+
+/* Which protocols are collected. */
+const volatile bool filter_tcp = true;
+const volatile bool filter_udp = true;
 
 /* Sockets that were busy each time we looked; the loader runs another pass for them. */
 __u64 adopt_postponed = 0;
@@ -102,6 +107,25 @@ static __always_inline int adopt_tcp(struct sock *sk, const struct task_struct *
 	return state->ended ? 0 : report_adopted(tp, state);
 }
 
+/* A socket whose port was chosen by the program waits for others. */
+static __always_inline void adopt_udp(struct sock *sk, const struct task_struct *task)
+{
+	struct udp_state *state =
+		bpf_sk_storage_get(&udp_sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!state) {
+		count_loss(LOSS_STORAGE_FULL, 1);
+		return;
+	}
+	if (state->owner.pid)
+		return;
+	fill_owner(&state->owner, sk, task);
+	if (!state->role)
+		state->role = BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK ?
+				      TCP_ROLE_SERVER :
+				      TCP_ROLE_CLIENT;
+}
+
 SEC("iter/task_file")
 int adopt_files(struct bpf_iter__task_file *context)
 {
@@ -116,7 +140,11 @@ int adopt_files(struct bpf_iter__task_file *context)
 	if (!socket)
 		return 0;
 	sk = socket->sk;
-	if (!sk || sk->sk_protocol != IPPROTO_TCP)
+	if (!sk)
 		return 0;
-	return adopt_tcp(sk, task);
+	if (sk->sk_protocol == IPPROTO_TCP && filter_tcp)
+		return adopt_tcp(sk, task);
+	if (sk->sk_protocol == IPPROTO_UDP && filter_udp)
+		adopt_udp(sk, task);
+	return 0;
 }

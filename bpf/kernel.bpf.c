@@ -5,7 +5,7 @@
  */
 #include "tcp.bpf.c"
 #include "adopt.bpf.c"
-#include "udp.h"
+#include "udp.bpf.c"
 
 /* Keeps these types in BTF, from which scripts/gen_records.py takes the layouts. */
 struct crossing_types {

@@ -69,15 +69,62 @@ enum {
 	AF_INET6 = 10,
 	IPPROTO_TCP = 6,
 	IPPROTO_UDP = 17,
-	SOCK_DGRAM = 2,
 	EADDRNOTAVAIL = 99,
 	ENOMEM = 12,
 	ENOBUFS = 105,
+	SOCK_BINDPORT_LOCK = 8, /* include/net/sock.h: the program chose the port */
 	SOCK_DONE_BIT = 1, /* enum sock_flags, SOCK_DONE: the peer's FIN has been processed */
 };
 
 struct bpf_spin_lock {
 	__u32 val;
+};
+
+/* Contexts that the kernel's interface fixes: not relocated. */
+struct bpf_sock {
+	__u32 bound_dev_if;
+	__u32 family;
+	__u32 type;
+	__u32 protocol;
+};
+struct __sk_buff {
+	__u32 len;
+	__u32 pkt_type;
+	__u32 mark;
+	__u32 queue_mapping;
+	__u32 protocol;
+	__u32 vlan_present;
+	__u32 vlan_tci;
+	__u32 vlan_proto;
+	__u32 priority;
+	__u32 ingress_ifindex;
+	__u32 ifindex;
+	__u32 tc_index;
+	__u32 cb[5];
+	__u32 hash;
+	__u32 tc_classid;
+	__u32 data;
+	__u32 data_end;
+	__u32 napi_id;
+	__u32 family;
+	__u32 remote_ip4;
+	__u32 local_ip4;
+	__u32 remote_ip6[4];
+	__u32 local_ip6[4];
+	__u32 remote_port;
+	__u32 local_port;
+	__u32 data_meta;
+	union {
+		void *flow_keys;
+		__u64 : 64;
+	} __attribute__((aligned(8)));
+	__u64 tstamp;
+	__u32 wire_len;
+	__u32 gso_segs;
+	union {
+		struct bpf_sock *sk;
+		__u64 : 64;
+	} __attribute__((aligned(8)));
 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -152,6 +199,7 @@ struct sock {
 	__u16 sk_protocol;
 	int sk_err;
 	int sk_err_soft;
+	__u8 sk_userlocks : 4;
 	struct sock_cgroup_data sk_cgrp_data;
 };
 struct inet_sock {
@@ -186,7 +234,11 @@ struct request_sock {
 	__u8 num_retrans;
 };
 
+struct nsproxy {
+	struct net *net_ns;
+};
 struct task_struct {
+	struct nsproxy *nsproxy;
 	int tgid;
 	struct task_struct *group_leader;
 	__u64 start_boottime;
@@ -196,12 +248,6 @@ struct file;
 struct socket {
 	short type;
 	struct sock *sk;
-};
-struct sk_buff {
-	unsigned int len;
-	__u16 transport_header;
-	__u16 network_header;
-	unsigned char *head;
 };
 
 /* Contexts of the iterators. */

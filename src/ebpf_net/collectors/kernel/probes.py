@@ -63,6 +63,7 @@ class Probe:
 
     name: str
     protocol: str
+    """``tcp``, ``udp``, or empty for both."""
     lost: str
     ways: tuple[Way, ...]
     vital: bool = False
@@ -84,9 +85,9 @@ PROBES = (
         (Way("iter/bpf_sk_storage_map", ("tcp_scan", "tcp_recount")),),
     ),
     Probe(
-        "tcp.adopt",
-        "tcp",
-        "TCP connections that were open before the start",
+        "adopt",
+        "",
+        "connections that were open before the start, owners of older sockets",
         (Way("iter/task_file", ("adopt_files",)),),
     ),
     Probe(
@@ -106,6 +107,25 @@ PROBES = (
         "tcp",
         "SYN-ACKs sent again for connections that never came to be",
         (Way("tp_btf/tcp_retransmit_synack", ("tcp_synack_tp_btf",)),),
+    ),
+    Probe(
+        "udp.packets",
+        "udp",
+        "UDP altogether",
+        (Way("cgroup/skb", ("udp_sent", "udp_received")),),
+        vital=True,
+    ),
+    Probe(
+        "udp.owners",
+        "udp",
+        "which process has a UDP socket that is made after the start",
+        (Way("cgroup/sock_create", ("udp_created",)),),
+    ),
+    Probe(
+        "udp.drops",
+        "udp",
+        "datagrams that a full socket dropped (they count as received)",
+        (Way("tp_btf/udp_fail_queue_rcv_skb", ("udp_dropped_tp_btf",)),),
     ),
 )
 
@@ -146,6 +166,10 @@ class Attachment:
         bpf = self.object
         bpf.load_only(programs)
         bpf.set_max_entries("events", options.ring_bytes)
+        bpf.set_max_entries("udp_peers_even", options.udp_peers)
+        bpf.set_max_entries("udp_peers_odd", options.udp_peers)
+        bpf.set_variable("filter_tcp", options.tcp)
+        bpf.set_variable("filter_udp", options.udp)
         bpf.set_variable("max_scan_bytes", options.ring_bytes // 2)
         bpf.set_variable("max_quiet_bytes", options.wake_bytes)
         bpf.set_variable("filter_default_include", options.default_include)
@@ -228,7 +252,7 @@ def try_each(options: SourceOptions) -> tuple[Signal, ...]:
 
 def wanted_probes(options: SourceOptions) -> list[Probe]:
     """The probes of the protocols that are collected."""
-    wanted = {"tcp": options.tcp, "udp": options.udp}
+    wanted = {"tcp": options.tcp, "udp": options.udp, "": True}
     return [probe for probe in PROBES if wanted[probe.protocol]]
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ebpf_net.collectors.kernel.libbpf import (
     Ring,
     delete_key,
+    empty_map,
     sum_per_cpu,
     update_map,
 )
@@ -70,6 +71,11 @@ class KernelSource:
         self._ring = Ring(self._object.map_fd("events"), TCP_RECORD)
         self._verdicts = self._object.map_fd("cgroup_verdicts")
         self._losses = self._object.map_fd("losses")
+        self._udp_grace = self._object.map_fd("udp_grace")
+        self._udp_maps = tuple(
+            self._object.map_fd(f"udp_peers_{name}") for name in ("even", "odd")
+        )
+        self._udp_window = 0
         self._generation = 0
         self._poll = select.epoll()
         self._poll.register(
@@ -128,7 +134,12 @@ class KernelSource:
 
     def read_udp(self) -> tuple[Records, Records]:
         """``(keys, values)`` of UDP since the last call; the kernel starts anew."""
-        return np.empty(0, UDP_KEY), np.empty(0, UDP_VALUE)
+        retired = self._udp_window
+        self._udp_window = 1 - retired
+        self._object.set_variable("udp_window", self._udp_window)
+        # Returns when every program that saw the old number has ended.
+        update_map(self._udp_grace, bytes(4), self._udp_maps[0].to_bytes(4, "little"))
+        return empty_map(self._udp_maps[retired], UDP_KEY, UDP_VALUE)
 
     def losses(self) -> dict[str, int]:
         """What was lost since the start, by reason; counters only grow.
