@@ -21,9 +21,11 @@ from ebpf_net.reducer.memory import (
     Memory,
     concat_ends,
     find,
+    find_ends,
     is_in,
     known_keys,
     no_ends,
+    parts_of,
 )
 from ebpf_net.reducer.rows import Rows
 
@@ -123,7 +125,9 @@ def match(
     held_groups[servers.of[was_held[server_rows]]] = True
     decided = _decide_servers(draft, servers, pairs, held_groups, memory, now)
     _fill_clients(draft, client_rows, pairs.server_of_client[clients.of])
-    _remember_servers(draft, rows, client_rows, memory, now)
+    endpoints = _endpoints(rows, server_rows, ends, tie)
+    known = [endpoints, *parts_of(memory.endpoints, _recent(now))]
+    _find_servers(draft, rows, client_rows, known, now)
     draft.fill_servers(server_rows, servers, pairs, decided)
     _yield_to_servers(draft, rows, client_rows, servers, decided)
     if now.moment is Moment.LATE:
@@ -133,7 +137,7 @@ def match(
     learned = Learned(
         known_keys(clients.near, clients.far, ends.take(clients.best), ~pairs.is_near),
         _keys_only(servers, decided.counts & ~decided.held & fresh),
-        _endpoints(rows, server_rows, ends, tie),
+        endpoints,
     )
     return draft.matched(), learned
 
@@ -206,23 +210,26 @@ def _decide_servers(
     has_row = peer >= 0
     recent = _recent(now)
     lonely = np.flatnonzero(~has_row)
-    found, remembered = memory.find_ends(
-        memory.clients,
-        recent,
-        (servers.near[lonely], servers.far[lonely]),
-        now.live if now.moment is Moment.ON_TIME else None,
+    found, remembered = find_ends(
+        parts_of(memory.clients, recent),
+        servers.near[lonely],
+        servers.far[lonely],
     )
+    was_seen = found.copy()
+    if now.moment is Moment.ON_TIME:
+        found &= is_in(remembered.source, now.live)
     known = has_row.copy()
     known[lonely[found]] = True
-    named = found & (remembered.source != 0)
+    named = was_seen & (remembered.source != 0)
     peer[lonely[named]] = draft.remember(remembered.take(np.flatnonzero(named)))
     if now.moment is Moment.RELEASED:
         yes = np.ones(len(peer), np.bool_)
         return _Decided(peer, ~yes, yes, ~yes, ~yes)
     asked = np.flatnonzero(~known | bool(now.starting))
     stood_in = was_held.copy()
-    stood_in[asked] |= memory.find_ends(
-        memory.stood_in, recent, (servers.near[asked], servers.far[asked]), None
+    stood_in[lonely[was_seen]] = True  # if its client is dead, there is no waiting
+    stood_in[asked] |= find_ends(
+        parts_of(memory.stood_in, recent), servers.near[asked], servers.far[asked]
     )[0]
     # A client's collector that starts in this window knows only a part of it, and the
     # server has reported the edge all along: the server decides for this window.
@@ -248,17 +255,21 @@ def _fill_clients(draft: _Draft, client_rows: Int64, peer: Int64) -> None:
     draft.peer_reports[client_rows] = peer >= 0
 
 
-def _remember_servers(
-    draft: _Draft, rows: Rows, client_rows: Int64, memory: Memory, now: Circumstances
+def _find_servers(
+    draft: _Draft,
+    rows: Rows,
+    client_rows: Int64,
+    endpoints: list[KnownKeys],
+    now: Circumstances,
 ) -> None:
-    """Find clients' servers that have no row in this window among the endpoints."""
+    """Find servers that have no row for these clients among the known endpoints."""
     alone = client_rows[draft.peer[client_rows] < 0]
     if not len(alone):
         return
-    found, remembered = memory.find_ends(
-        memory.endpoints,
-        _recent(now),
-        (rows.keys.near_endpoint[alone], rows.keys.far_endpoint[alone]),
+    found, remembered = find_ends(
+        endpoints,
+        rows.keys.near_endpoint[alone],
+        rows.keys.far_endpoint[alone],
         now.live if now.moment is Moment.ON_TIME else None,
     )
     draft.peer[alone[found]] = draft.remember(remembered.take(np.flatnonzero(found)))
@@ -280,11 +291,10 @@ def _yield_to_servers(
 def _supersede(
     draft: _Draft, rows: Rows, client_rows: Int64, memory: Memory, now: Circumstances
 ) -> None:
-    replaced, _ = memory.find_ends(
-        memory.stood_in,
-        (now.number,),
-        (rows.keys.near[client_rows], rows.keys.far[client_rows]),
-        None,
+    replaced, _ = find_ends(
+        parts_of(memory.stood_in, [now.number]),
+        rows.keys.near[client_rows],
+        rows.keys.far[client_rows],
     )
     draft.superseded[client_rows] = replaced
     draft.volume[client_rows] &= ~replaced

@@ -7,7 +7,7 @@ already stood in for them; a restart carries it over.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -109,6 +109,43 @@ def find_known(known: KnownKeys, near: Int64, far: Int64) -> Int64:
     return place
 
 
+def find_ends(
+    parts: Iterable[KnownKeys],
+    near: Int64,
+    far: Int64,
+    live: frozenset[int] | None = None,
+) -> tuple[Bool, Ends]:
+    """Tell which edges have an end in these parts, and who it is; the first one counts.
+
+    With ``live``, ends of other sources do not count.
+    """
+    found = np.zeros(len(near), np.bool_)
+    ends = no_ends(len(near))
+    for known in parts:
+        wanted = np.flatnonzero(~found)
+        if not len(wanted):
+            break
+        place = find_known(known, near[wanted], far[wanted])
+        hit = place >= 0
+        if live is not None and len(known.ends):
+            hit &= is_in(known.ends.source[place], live)
+        rows = wanted[hit]
+        found[rows] = True
+        if len(known.ends):
+            ends.source[rows] = known.ends.source[place[hit]]
+            ends.process[rows] = known.ends.process[place[hit]]
+            ends.cgroup[rows] = known.ends.cgroup[place[hit]]
+    return found, ends
+
+
+def parts_of(
+    windows: dict[int, list[KnownKeys]], numbers: Iterable[int]
+) -> Iterator[KnownKeys]:
+    """Return what is known of these windows, in their order."""
+    for number in numbers:
+        yield from reversed(windows.get(number, ()))
+
+
 @dataclass
 class Memory:
     """Edges that a client reported, edges for which a server stood in, endpoints."""
@@ -132,43 +169,6 @@ class Memory:
         self.clients.setdefault(number, []).append(learned.clients)
         self.stood_in.setdefault(number, []).append(learned.stood_in)
         self.endpoints.setdefault(number, []).append(learned.endpoints)
-
-    def find_ends(
-        self,
-        windows: dict[int, list[KnownKeys]],
-        numbers: Iterable[int],
-        keys: tuple[Int64, Int64],
-        live: frozenset[int] | None,
-    ) -> tuple[Bool, Ends]:
-        """Tell which edges have an end in these windows, and who it is.
-
-        With ``live``, ends of other sources do not count.
-        """
-        near, far = keys
-        found = np.zeros(len(near), np.bool_)
-        ends = no_ends(len(near))
-        for known in self._parts(windows, numbers):
-            open_index = np.flatnonzero(~found)
-            if not len(open_index):
-                break
-            place = find_known(known, near[open_index], far[open_index])
-            hit = place >= 0
-            if live is not None and len(known.ends):
-                hit &= is_in(known.ends.source[place], live)
-            rows = open_index[hit]
-            found[rows] = True
-            if len(known.ends):
-                ends.source[rows] = known.ends.source[place[hit]]
-                ends.process[rows] = known.ends.process[place[hit]]
-                ends.cgroup[rows] = known.ends.cgroup[place[hit]]
-        return found, ends
-
-    @staticmethod
-    def _parts(
-        windows: dict[int, list[KnownKeys]], numbers: Iterable[int]
-    ) -> Iterable[KnownKeys]:
-        for number in numbers:
-            yield from reversed(windows.get(number, ()))
 
     def forget(self, newest: int, oldest: int) -> None:
         """Drop windows before ``oldest``, and the oldest ones while over the bound."""
