@@ -57,7 +57,8 @@ def test_an_end_never_takes_more_than_its_width(name, place, width, show_host):
             End("sshd", "", "h", "1.2.3.4"),
         ),
         (
-            {"workload_name": "(unknown)", "id": "1.2.3.4", "ip": "1.2.3.4"},
+            {"workload_name": "(unknown)", "process_name": "(unknown)",
+             "id": "1.2.3.4", "ip": "1.2.3.4"},
             End("", "", "", "1.2.3.4"),
         ),
         ({"workload_name": "DNS", "id": "1.2.3.4"}, End("DNS", "", "", "1.2.3.4")),

@@ -81,8 +81,10 @@ def test_protocols_are_pairs_of_their_own():
 
 
 def test_an_end_that_talks_to_itself_is_one_pair():
-    pairs = join_directions([make_level([A], [{"source": 0, "dest": 0, "bytes": 9}])])
+    edges = [{"source": 0, "dest": 0, "bytes": 9, "opened": 6, "open": 4}]
+    pairs = join_directions([make_level([A], edges)])
     assert (pairs.left[0], pairs.right[0], pairs.bytes[0]) == (0, 0, 9)
+    assert (pairs.opened[0], pairs.open[0]) == (3, 2)
 
 
 def test_parts_of_a_window_add_up_whatever_their_row_numbers():

@@ -111,7 +111,9 @@ def end_names(nodes: pa.Table) -> EndNames:
         safe_column(read_text(nodes, label))
         for label in ("container.name", "workload.name", "process.name", "id", "ip")
     )
-    workload = choose(equals(workload, _UNKNOWN), "", workload)
+    workload, process = (
+        choose(equals(name, _UNKNOWN), "", name) for name in (workload, process)
+    )
     name = _first_of(container, workload, process)
     address = _first_of(ip, host)
     return EndNames(

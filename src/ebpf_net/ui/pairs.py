@@ -152,8 +152,8 @@ def _sum_pairs(
         retransmits=groups.add(columns["retransmits"]),
         resets=groups.add(columns["resets"]),
         syn_timeouts=groups.add(columns["syn_timeouts"]),
-        opened=_sockets(groups, columns["opened"]),
-        open=_sockets(groups, columns["open"]),
+        opened=_connections(groups, columns["opened"], low == high),
+        open=_connections(groups, columns["open"], low == high),
         failures=groups.add(columns["connect_failures"]),
         drops=groups.add(columns["drops"]),
         rtt_count=groups.add(columns["rtt_count"]),
@@ -164,11 +164,13 @@ def _sum_pairs(
     )
 
 
-def _sockets(groups: _Groups, column: Int64) -> Int64:
-    """Connections, from the sockets of both ends: each has one at either end."""
-    return np.maximum(
-        groups.add(column, forward=True), groups.add(column, forward=False)
-    )
+def _connections(groups: _Groups, column: Int64, is_itself: Bool) -> Int64:
+    """Count connections by the sockets of both ends: each has one at either end.
+
+    An end that talks to itself has both.
+    """
+    forward, backward = (groups.add(column, forward=way) for way in (True, False))
+    return np.where(is_itself, forward // 2, np.maximum(forward, backward))
 
 
 def _put_client_left(pairs: Pairs) -> Pairs:
