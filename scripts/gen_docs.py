@@ -101,8 +101,8 @@ def render_metrics() -> str:
         "",
         "## Levels",
         "",
-        ("`id` tells single ends apart: by host, address, pod and all other labels. `az` "
-        "leaves out those that a table row above says are not at an `az` side, so it "
+        ("`id` tells single ends apart: by host, address, pod and all other labels. "
+        "`az` leaves out those that a table row above says are not at an `az` side, so it "
         "has one end for each workload, process and zone."),
         "",
         *_table(
@@ -152,9 +152,9 @@ def render_settings() -> str:
         "",
         (
             "A flag beats its variable, a variable beats the configuration file "
-            "(`--config-file`), the file beats the default. The file is YAML; a key is its "
-            "flag without the dashes in front, with `_` for `-`. A list in a variable has "
-            "commas between its values."
+            "(`--config-file`), the file beats the default. The file is YAML; a key is "
+            "its flag without the dashes in front, with `_` for `-`. A list in a "
+            "variable has commas between its values."
         ),
     ]
     for command in _COMMANDS:
@@ -170,8 +170,8 @@ def render_settings() -> str:
     lines += [
         "",
         (
-            "The severities are flags too: `--trace`, `--debug`, `--info`, `--warning`, "
-            "`--error`, `--critical`."
+            "The severities are flags too: `--trace`, `--debug`, `--info`, "
+            "`--warning`, `--error`, `--critical`."
         ),
         "",
         "## Variables of OpenTelemetry",
@@ -179,7 +179,8 @@ def render_settings() -> str:
         (
             "`OTEL_EXPORTER_OTLP_*`, `OTEL_EXPORTER_OTLP_METRICS_*`, "
             "`OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` mean what the "
-            "OpenTelemetry specification says. An endpoint that is set there switches OTLP on."
+            "OpenTelemetry specification says. An endpoint that is set there switches "
+            "OTLP on."
         ),
         "",
         "## Flags that have no effect any more",
