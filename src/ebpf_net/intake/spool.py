@@ -2,8 +2,8 @@
 
 Everything is written, so that a ``kill -9`` of the collector loses the running window
 and what was submitted in the milliseconds before it, no more. Memory only saves the
-reading. Over a limit the oldest batch is dropped and counted. What earlier incarnations
-left is found at the start and comes first.
+reading. Over a limit the oldest there (on disk, or in memory where the disk refuses) is
+dropped and counted. What earlier incarnations left is found at the start, and first.
 """
 
 from __future__ import annotations

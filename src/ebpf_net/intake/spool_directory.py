@@ -84,7 +84,11 @@ class SpoolDirectory:
         """Write a batch and return its size; a part of it is not left behind."""
         lane = self._lane(batch.header.incarnation)
         path = lane / _file_name(batch.header.sequence, batch.rows)
-        return self._write(path, batch)
+        try:
+            return self._write(path, batch)
+        except FileNotFoundError:  # somebody cleaned up
+            lane.mkdir(mode=0o700, parents=True)
+            return self._write(path, batch)
 
     def read(self, incarnation: str, sequence: int, rows: int) -> Batch:
         """Read a batch; raises BatchError if it is damaged."""
