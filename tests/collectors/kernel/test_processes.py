@@ -4,8 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ebpf_net.collectors.kernel.edge_facts import process_id, process_ids
-from ebpf_net.collectors.kernel.processes import ProcessTable
+from ebpf_net.collectors.kernel.processes import (
+    ProcessTable,
+    process_id,
+    process_ids,
+)
 
 START_FIELD = 21
 

@@ -12,8 +12,6 @@ import numpy.typing as npt
 from ebpf_net.schema import Role
 
 Int64s = npt.NDArray[np.int64]
-_NANOSECONDS_PER_TICK = 10_000_000  # USER_HZ is 100
-PID_BITS = 22  # Linux: PID_MAX_LIMIT is 1 << 22
 _INT32_MAX = 2**31 - 1
 
 
@@ -65,23 +63,6 @@ KEY_COLUMNS = (
     "cgroup_id",
     "ends",  # local port << 32 | remote port << 16 | protocol << 8 | role
 )
-
-
-def process_id(pid: int, start_boottime_ns: int) -> int:
-    """Return the number that a process has in all tables.
-
-    Its start in clock ticks is field 22 of ``/proc/PID/stat``. 0 where pid is 0.
-    """
-    if pid == 0:
-        return 0
-    return start_boottime_ns // _NANOSECONDS_PER_TICK << PID_BITS | pid
-
-
-def process_ids(pids: npt.NDArray[Any], start_boottime_ns: npt.NDArray[Any]) -> Int64s:
-    """Return ``process_id`` of whole columns."""
-    ticks = start_boottime_ns.astype(np.int64) // _NANOSECONDS_PER_TICK
-    pids = pids.astype(np.int64)
-    return np.where(pids == 0, 0, ticks << PID_BITS | pids)
 
 
 def pack_ends(

@@ -12,15 +12,34 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ebpf_net.collectors.kernel.edge_facts import PID_BITS
-
 Table = dict[str, npt.NDArray[Any] | Sequence[str]]
 
+_NANOSECONDS_PER_TICK = 10_000_000  # USER_HZ is 100
+_PID_BITS = 22  # Linux: PID_MAX_LIMIT is 1 << 22
 _MAX_PROCESSES = 16_384
 _FORGET_AFTER_WINDOWS = 6
 _MAX_READS_A_WINDOW = 1000
 _START_FIELD = 19  # field 22 of /proc/PID/stat, counted from the one after comm
 _DELETED = " (deleted)"
+
+
+def process_id(pid: int, start_boottime_ns: int) -> int:
+    """Return the number that a process has in all tables.
+
+    Its start in clock ticks is field 22 of ``/proc/PID/stat``. 0 where pid is 0.
+    """
+    if pid == 0:
+        return 0
+    return start_boottime_ns // _NANOSECONDS_PER_TICK << _PID_BITS | pid
+
+
+def process_ids(
+    pids: npt.NDArray[Any], start_boottime_ns: npt.NDArray[Any]
+) -> npt.NDArray[np.int64]:
+    """Return ``process_id`` of whole columns."""
+    ticks = start_boottime_ns.astype(np.int64) // _NANOSECONDS_PER_TICK
+    pids = pids.astype(np.int64)
+    return np.where(pids == 0, 0, ticks << _PID_BITS | pids)
 
 
 @dataclass(frozen=True)
@@ -87,8 +106,8 @@ class ProcessTable:
     def _add(self, process: int, cgroup_id: int, comm: str) -> None:
         while len(self._rows) >= self._max_processes:
             self._remove(next(iter(self._rows)))
-        pid = process & (1 << PID_BITS) - 1
-        row = _Row(pid, cgroup_id, comm, self._executable(pid, process >> PID_BITS))
+        pid = process & (1 << _PID_BITS) - 1
+        row = _Row(pid, cgroup_id, comm, self._executable(pid, process >> _PID_BITS))
         self._rows[process] = self._changed[process] = row
         self._last_seen[process] = self._window
 

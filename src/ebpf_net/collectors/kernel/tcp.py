@@ -16,9 +16,9 @@ from ebpf_net.collectors.kernel.edge_facts import (
     SampleFacts,
     count32,
     pack_ends,
-    process_ids,
 )
 from ebpf_net.collectors.kernel.key_index import Hashes, hash_columns
+from ebpf_net.collectors.kernel.processes import process_ids
 from ebpf_net.collectors.kernel.records import TcpFlag
 from ebpf_net.collectors.kernel.sample_counts import duration_buckets, sample_codes
 from ebpf_net.schema import ConnectFailure, Protocol, Role, Sample

@@ -14,8 +14,8 @@ from ebpf_net.collectors.kernel.edge_facts import (
     SampleFacts,
     count32,
     pack_ends,
-    process_ids,
 )
+from ebpf_net.collectors.kernel.processes import process_ids
 from ebpf_net.collectors.kernel.sample_counts import sample_codes
 from ebpf_net.schema import Drop, Protocol, Sample
 
