@@ -36,7 +36,7 @@ class Prometheus:
     def __init__(self, directory: Path, targets: Sequence[str]) -> None:
         self._port = free_port()
         self._http = urllib3.PoolManager(retries=False)
-        configuration = directory / "prometheus.yaml"
+        configuration = directory / f"prometheus-{self._port}.yaml"
         configuration.write_text(
             _CONFIGURATION.format(targets=json.dumps(list(targets)))
         )
@@ -44,10 +44,10 @@ class Prometheus:
             [
                 "prometheus",
                 f"--config.file={configuration}",
-                f"--storage.tsdb.path={directory / 'prometheus'}",
+                f"--storage.tsdb.path={directory}/prometheus-{self._port}",
                 f"--web.listen-address=127.0.0.1:{self._port}",
             ],
-            directory / "prometheus.log",
+            directory / f"prometheus-{self._port}.log",
         )
         pid = self._program.pid
         self._program.wait_ready(lambda: is_listening(self._port, pid))

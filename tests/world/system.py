@@ -91,10 +91,14 @@ class System:
             "kernel-collector",
             [
                 *("--intake-port", str(self.intake_port)),
-                *("--include-cgroup", host.cgroup.path, "--disable-docker-metadata"),
+                *("--include-cgroup", host.cgroup.path),
                 *flags,
             ],
-            {"EBPF_NET_AGENT_HOST": host.name, **(environment or {})},
+            {
+                "EBPF_NET_AGENT_HOST": host.name,
+                "EBPF_NET_DOCKER_SOCKET": str(self.directory / "no-docker.sock"),
+                **(environment or {}),
+            },
         )
         self.collectors[host.name] = program
         if wait:

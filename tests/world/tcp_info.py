@@ -32,6 +32,11 @@ class TcpInfo:
             *(a + b for a, b in zip(astuple(self), astuple(other), strict=True))
         )
 
+    def __sub__(self, other: TcpInfo) -> TcpInfo:
+        return TcpInfo(
+            *(a - b for a, b in zip(astuple(self), astuple(other), strict=True))
+        )
+
 
 def read_tcp_info(connection: socket.socket) -> TcpInfo:
     """Ask the kernel."""

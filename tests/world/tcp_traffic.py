@@ -6,6 +6,7 @@ import selectors
 import socket
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.world.tcp_info import TcpInfo, read_tcp_info
 from tests.world.waiting import wait_until
@@ -124,12 +125,17 @@ def make_short_connections(
             _read_exactly(connection, reply_bytes)
 
 
+def limit_syn_retries(count: int) -> None:
+    """Let connects of this network namespace give up early."""
+    Path("/proc/sys/net/ipv4/tcp_syn_retries").write_text(str(count))
+
+
 def connect_in_vain(address: str, port: int, count: int) -> str:
-    """Connect where nobody listens and return the name of the last error."""
+    """Connect where nobody answers and return the name of the last error."""
     error = ""
     for _ in range(count):
         try:
-            socket.create_connection((address, port), 30).close()
+            socket.create_connection((address, port)).close()
         except OSError as failure:
             error = type(failure).__name__
     return error
