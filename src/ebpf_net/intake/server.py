@@ -30,6 +30,7 @@ __all__ = [
 _GRACE_SECONDS = 1
 _CLOSE_SECONDS = 3.0
 _MESSAGE_GRACE_SECONDS = 5.0
+_LINGER_BYTES = 64 << 20  # read and dropped, so that a sender sees why it is refused
 
 
 class IntakeServer:
@@ -87,7 +88,7 @@ class IntakeServer:
         bounds = Bounds(
             self._counters,
             options.max_connections,
-            4 * options.max_body_bytes,
+            options.max_body_bytes + _LINGER_BYTES,
             options.head_seconds,
             options.body_seconds + _MESSAGE_GRACE_SECONDS,
         )
