@@ -101,9 +101,11 @@ def render_metrics() -> str:
         "",
         "## Levels",
         "",
-        ("`id` tells single ends apart: by host, address, pod and all other labels. "
-        "`az` leaves out those that a table row above says are not at an `az` side, so it "
-        "has one end for each workload, process and zone."),
+        (
+            "`id` tells single ends apart: by host, address, pod and all other labels. "
+            "`az` leaves out the labels that are not at an `az` side, so it has one "
+            "end for each workload, process and zone."
+        ),
         "",
         *_table(
             ("`aggregation`", "source by", "dest by", "switch"),
