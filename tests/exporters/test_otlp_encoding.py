@@ -149,22 +149,22 @@ def test_small_requests_carry_the_same_points(level, limit):
 
 
 def test_large_window_is_split_below_the_limit():
-    window = make_window({"id_id": make_large_level(200, 20_000)})
+    window = make_window({"id_id": make_large_level(200, 5_000)})
     metrics = select_metrics(disable=["udp.all"])
     requests = encode(window, metrics)
     assert max(len(request.body) for request in requests) <= REQUEST_BYTES
-    assert sum(request.points for request in requests) == 20_000 * 9
+    assert sum(request.points for request in requests) == 5_000 * 9
     decoded = points_by_metric(requests)
     assert {name: len(points) for name, points in decoded.items()} == {
-        "tcp.bytes": 20_000,
-        "tcp.packets": 20_000,
-        "tcp.retrans": 20_000,
-        "tcp.resets": 20_000,
-        "tcp.syn_timeouts": 20_000,
-        "tcp.new_sockets": 20_000,
-        "tcp.active": 20_000,
-        "tcp.rtt.average": 20_000,
-        "tcp.rtt": 20_000,
+        "tcp.bytes": 5_000,
+        "tcp.packets": 5_000,
+        "tcp.retrans": 5_000,
+        "tcp.resets": 5_000,
+        "tcp.syn_timeouts": 5_000,
+        "tcp.new_sockets": 5_000,
+        "tcp.active": 5_000,
+        "tcp.rtt.average": 5_000,
+        "tcp.rtt": 5_000,
     }
     assert decoded == points_by_metric(
         [type("Whole", (), {"body": reference(window, metrics).SerializeToString()})]

@@ -94,3 +94,13 @@ def replace(column: ByteColumn, found: bytes, written: bytes) -> ByteColumn:
     """Replace each occurrence of some bytes by others."""
     arguments: Any = (column, found, written)
     return cast(ByteColumn, pc.replace_substring(*arguments))
+
+
+def join_lists(
+    column: ByteColumn, starts: NDArray[np.int64], separator: bytes
+) -> ByteColumn:
+    """Join the values from each of ``starts`` to the next, into one value for each."""
+    offsets: Any = pa.array(starts)
+    lists: Any = pa.LargeListArray.from_arrays(offsets, column)
+    joined: Any = pc.binary_join(lists, pa.scalar(separator, pa.large_binary()))
+    return cast(ByteColumn, joined)

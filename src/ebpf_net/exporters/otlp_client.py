@@ -31,6 +31,7 @@ from ebpf_net.metrics import Kind, Metric
 from ebpf_net.schema import InternalPoint, Window
 
 _LOGGER = logging.getLogger(__name__)
+_ABORT_SECONDS = 1.0  # for the call under way to notice that its channel is closed
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class OtlpExporter:
             self._changed.notify()
         self._thread.join(timeout_seconds)
         self._transport.close()
-        self._thread.join(self._settings.timeout_seconds)
+        self._thread.join(_ABORT_SECONDS)
 
     def metrics(self) -> list[InternalPoint]:
         """Return counters of points, requests and windows, and the queue's length."""
@@ -187,7 +188,7 @@ class OtlpExporter:
     def _send(self, request: Request, give_up_at: float) -> Answer | None:
         """Send a request until it is taken or refused, or time is over."""
         delay = self._settings.first_delay_seconds
-        while True:
+        while not self._is_over(give_up_at):
             try:
                 answer = self._transport.send(request.body)
             except ExportError as error:
@@ -202,16 +203,21 @@ class OtlpExporter:
             else:
                 self._count("requests", "success")
                 return answer
+        return None
+
+    def _is_over(self, give_up_at: float, wait_seconds: float = 0.0) -> bool:
+        """Return whether it will be too late to send after this wait."""
+        end = give_up_at if self._close_at is None else min(give_up_at, self._close_at)
+        return time.monotonic() + wait_seconds >= end
 
     def _pause(self, seconds: float, give_up_at: float) -> bool:
         """Wait; return whether there is time for another try."""
         until = time.monotonic() + seconds
         with self._changed:
-            while (now := time.monotonic()) < until:
-                end = give_up_at if self._close_at is None else self._close_at
-                if until > min(end, give_up_at):
+            while (remaining := until - time.monotonic()) > 0:
+                if self._is_over(give_up_at, remaining):
                     return False
-                self._changed.wait(until - now)
+                self._changed.wait(remaining)
         return True
 
     def _send_internal(self, job: _InternalPoints) -> None:

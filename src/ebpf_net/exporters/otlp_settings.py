@@ -5,6 +5,7 @@ https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -17,6 +18,9 @@ from ebpf_net.exporters.otlp_encoding import Temporality, default_resource
 
 _T = TypeVar("_T")
 
+# What gRPC metadata and HTTP headers both allow.
+_HEADER_NAME = re.compile(r"[0-9A-Za-z_.\-]+")
+_HEADER_VALUE = re.compile(r"[ -~]*")
 _METRICS_PATH = "v1/metrics"
 _BOOLEANS = {"true": True, "false": False}
 _TEMPORALITIES = {
@@ -70,6 +74,10 @@ class OtlpSettings:
                 "a client certificate needs its key, and a key its certificate",
                 "set both OTEL_EXPORTER_OTLP_CLIENT_KEY and _CLIENT_CERTIFICATE",
             )
+
+        for key, value in self.headers:
+            if not _HEADER_NAME.fullmatch(key) or not _HEADER_VALUE.fullmatch(value):
+                raise SettingError(f"'{key}' and its value cannot be sent as a header")
 
     @property
     def secure(self) -> bool:

@@ -6,6 +6,7 @@ https://opentelemetry.io/docs/specs/otlp/
 from __future__ import annotations
 
 import gzip
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -17,6 +18,7 @@ import grpc
 import urllib3
 
 from ebpf_net.errors import ExportError, SettingError
+from ebpf_net.exporters.otlp_encoding import package_version
 from ebpf_net.exporters.otlp_settings import OtlpProtocol, OtlpSettings
 from ebpf_net.exporters.protobuf_wire import WireError, read_fields
 
@@ -24,6 +26,11 @@ GRPC_METHOD = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 _CONTENT_TYPE = "application/x-protobuf"
 _RETRY_INFO = b"type.googleapis.com/google.rpc.RetryInfo"
 _RETRYABLE_STATUS = frozenset((429, 502, 503, 504))
+# A call fails at once while the channel waits to connect again; the exporter waits.
+_CHANNEL_OPTIONS = (
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
 # An answer is a few fields; one that is longer is not read.
 _ANSWER_BYTES = 65_536
 
@@ -71,16 +78,16 @@ class GrpcTransport:
     def __init__(self, settings: OtlpSettings) -> None:
         parts = urlsplit(settings.endpoint)
         port = parts.port or (443 if settings.secure else 80)
-        host = (
-            f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        )
+        host = parts.hostname or ""
+        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        options = (*_CHANNEL_OPTIONS, ("grpc.primary_user_agent", _user_agent()))
         compression = grpc.Compression.Gzip if settings.gzip else None
         if settings.secure:
             self._channel = grpc.secure_channel(
-                f"{host}:{port}", _channel_credentials(settings), None, compression
+                target, _channel_credentials(settings), options, compression
             )
         else:
-            self._channel = grpc.insecure_channel(f"{host}:{port}", None, compression)
+            self._channel = grpc.insecure_channel(target, options, compression)
         self._call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = (
             self._channel.unary_unary(GRPC_METHOD)
         )
@@ -110,15 +117,16 @@ class HttpTransport:
     def __init__(self, settings: OtlpSettings) -> None:
         self._endpoint = settings.endpoint
         self._gzip = settings.gzip
-        self._headers = dict(settings.headers) | {"Content-Type": _CONTENT_TYPE}
+        self._headers = dict(settings.headers) | {
+            "Content-Type": _CONTENT_TYPE,
+            "User-Agent": _user_agent(),
+        }
         if settings.gzip:
             self._headers["Content-Encoding"] = "gzip"
         self._pool = urllib3.PoolManager(
             timeout=urllib3.Timeout(total=settings.timeout_seconds),
             retries=False,
-            ca_certs=_optional_text(settings.certificate),
-            cert_file=_optional_text(settings.client_certificate),
-            key_file=_optional_text(settings.client_key),
+            ssl_context=_ssl_context(settings) if settings.secure else None,
         )
 
     def send(self, body: bytes) -> Answer:
@@ -133,7 +141,8 @@ class HttpTransport:
                 preload_content=False,
             )
             answer = response.read(_ANSWER_BYTES)
-            response.drain_conn()
+            if response.length_remaining:
+                response.close()
             response.release_conn()
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ExportError(str(error), retryable=True) from None
@@ -143,7 +152,7 @@ class HttpTransport:
         raise ExportError(
             f"{self._endpoint} answered {response.status}",
             retryable=retryable,
-            retry_after_seconds=_retry_after(
+            retry_after_seconds=read_retry_after(
                 response.headers.get("Retry-After", ""), datetime.now(UTC)
             ),
         )
@@ -226,11 +235,28 @@ def _read(path: Path | None) -> bytes | None:
         raise SettingError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _optional_text(path: Path | None) -> str | None:
-    return str(path) if path else None
+def _ssl_context(settings: OtlpSettings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=settings.certificate)
+    except OSError as error:
+        raise SettingError(
+            f"{settings.certificate}: {error.strerror or error}"
+        ) from None
+    if settings.client_certificate:
+        try:
+            context.load_cert_chain(settings.client_certificate, settings.client_key)
+        except OSError as error:
+            raise SettingError(
+                f"{settings.client_certificate}: {error.strerror or error}"
+            ) from None
+    return context
 
 
-def _retry_after(value: str, now: datetime) -> float | None:
+def _user_agent() -> str:
+    return f"ebpf-net/{package_version() or '0'}"
+
+
+def read_retry_after(value: str, now: datetime) -> float | None:
     """Return the seconds of a Retry-After header: a number, or a date (RFC 9110)."""
     if value.strip().isdecimal():
         return float(value)
