@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -95,27 +95,36 @@ class OtelCollector:
         self.stop()
         self._server.close()
 
-    def points(self, metric: str = "", **attributes: object) -> list[Point]:
-        """Return the points of a metric whose attributes include these.
-
-        Dots of attribute names are written as two underscores.
-        """
-        wanted = {name.replace("__", "."): value for name, value in attributes.items()}
+    def points(
+        self, metric: str = "", attributes: Mapping[str, object] | None = None
+    ) -> list[Point]:
+        """Return the points of a metric whose attributes include these."""
         return [
             point
             for point in self._server.points()
-            if point.metric == (metric or point.metric) and point.has(wanted)
+            if point.metric == (metric or point.metric) and point.has(attributes or {})
         ]
 
-    def total(self, metric: str, **attributes: object) -> float:
-        """Return the sum of delta points, or of counts of delta histograms."""
-        points = self.points(metric, **attributes)
+    def total(self, metric: str, attributes: Mapping[str, object]) -> float:
+        """Return the sum of delta points, or of the counts of delta histograms."""
+        points = self.points(metric, attributes)
         assert all(point.temporality == 1 for point in points)
         return sum(point.value for point in points)
 
-    def last(self, metric: str, **attributes: object) -> float:
+    def distinct_total(self, metric: str, attributes: Mapping[str, object]) -> float:
+        """Return ``total`` with a point that came again, exactly as before, once.
+
+        A reducer that was killed sends again what nobody had said to have received.
+        """
+        points = {
+            (frozenset(point.attributes.items()), point.time_ns, point.value)
+            for point in self.points(metric, attributes)
+        }
+        return sum(value for _, _, value in points)
+
+    def last(self, metric: str, attributes: Mapping[str, object]) -> float:
         """Return the sum of a gauge's values at its last time; 0 if there is none."""
-        points = self.points(metric, **attributes)
+        points = self.points(metric, attributes)
         latest = max((point.time_ns for point in points), default=0)
         return sum(point.value for point in points if point.time_ns == latest)
 

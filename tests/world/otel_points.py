@@ -27,7 +27,7 @@ class Point:
     start_ns: int
     time_ns: int
 
-    def has(self, attributes: Mapping[str, Any]) -> bool:
+    def has(self, attributes: Mapping[str, object]) -> bool:
         return all(self.attributes.get(key) == attributes[key] for key in attributes)
 
 

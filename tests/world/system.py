@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from tests.world.exposition import sum_samples
+from tests.world.exposition import read_samples, scrape, sum_samples
 from tests.world.hosts import Host
 from tests.world.otel_collector import OtelCollector
 from tests.world.ports import free_port, is_listening
 from tests.world.programs import Program
 
-_START_SECONDS = 30
 _END_SECONDS = 30
 
 
@@ -79,13 +79,15 @@ class System:
         host: Host,
         *flags: str,
         environment: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
         wait: bool = True,
     ) -> Program:
         """Start the collector of one host and wait until the reducer has heard of it.
 
-        The collector itself runs outside: what it sends is not counted.
+        The collector itself runs outside: what it sends is not counted. ``prefix`` is
+        a command that runs it.
         """
-        heard = self.count_internal("ebpf_net_connections") if wait else 0
+        started = time.monotonic_ns()
         program = self._start(
             f"collector-{host.name}",
             "kernel-collector",
@@ -99,13 +101,11 @@ class System:
                 "EBPF_NET_DOCKER_SOCKET": str(self.directory / "no-docker.sock"),
                 **(environment or {}),
             },
+            prefix,
         )
         self.collectors[host.name] = program
         if wait:
-            program.wait_ready(
-                lambda: self.count_internal("ebpf_net_connections") > heard,
-                _START_SECONDS,
-            )
+            program.wait_ready(lambda: self._heard_since(host.name, started))
         return program
 
     def count_internal(
@@ -131,6 +131,15 @@ class System:
         program = self.collectors.pop(name)
         assert program.stop(_END_SECONDS) == 0, program.read_log()
 
+    def _heard_since(self, host: str, started_ns: int) -> bool:
+        """Tell whether the reducer had a batch of this host after that time."""
+        elapsed = time.monotonic_ns() - started_ns
+        return any(
+            sample.labels["host"] == host and sample.value < elapsed
+            for sample in read_samples(scrape(self.internal_port))
+            if sample.name == "ebpf_net_time_since_last_message_ns"
+        )
+
     def __enter__(self) -> System:
         return self
 
@@ -154,10 +163,12 @@ class System:
         program: str,
         flags: Sequence[str],
         environment: Mapping[str, str] | None,
+        prefix: Sequence[str] = (),
     ) -> Program:
         data = self.directory / name
         return Program(
             [
+                *prefix,
                 command(program),
                 *("--log-console", "--no-log-file", "--interval-seconds", "1"),
                 *flags,

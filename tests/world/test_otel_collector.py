@@ -28,5 +28,5 @@ def test_a_posted_point_comes_out_with_its_attributes(
         headers={"Content-Type": "application/x-protobuf"},
     )
     otel_collector.wait_until(lambda c: c.points())
-    assert otel_collector.total("tcp.bytes", source__id="here") == 41
-    assert otel_collector.total("tcp.bytes", source__id="there") == 0
+    assert otel_collector.total("tcp.bytes", {"source.id": "here"}) == 41
+    assert otel_collector.total("tcp.bytes", {"source.id": "there"}) == 0
