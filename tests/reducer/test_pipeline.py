@@ -453,6 +453,14 @@ def test_wrong_clock_is_measured_and_corrected(reducer):
     assert offsets == [-wrong - 5]
 
 
+def test_state_of_something_else_is_refused(reducer):
+    with pytest.raises(ValueError, match="state"):
+        reducer.restore(b"something else")
+    other = Reducer(ReducerOptions(window_ns=SECOND_NS))
+    with pytest.raises(ValueError, match="windows of 1000000000 ns"):
+        reducer.restore(other.state())
+
+
 # -- what really happened against what is reported --------------------------------
 
 
@@ -519,6 +527,15 @@ def merge(rows: Iterable[Row]) -> list[Row]:
     return list(merged.values())
 
 
+def restarted(reducer: Reducer) -> Reducer:
+    """Another reducer that goes on where this one has stopped."""
+    state = reducer.state()
+    reducer.close()
+    successor = Reducer()
+    successor.restore(state)
+    return successor
+
+
 @settings(deadline=None, max_examples=25)
 @given(
     st.lists(connections(), max_size=8),
@@ -528,14 +545,17 @@ def merge(rows: Iterable[Row]) -> list[Row]:
         max_size=HOSTS,
     ),
     st.randoms(use_true_random=False),
+    st.integers(0, 6),
 )
-def test_totals_are_exact_whenever_the_ends_look(made, skews, random):
+def test_totals_are_exact_whenever_the_ends_look(made, skews, random, restart):
     reducer = Reducer()
     closed: list[ClosedWindow] = []
     looks = [
         [window * TICKS + skew for window, skew in enumerate(host)] for host in skews
     ]
     for window in range(6):
+        if window == restart:
+            reducer = restarted(reducer)
         for host in random.sample(range(HOSTS), HOSTS):
             begin = looks[host][window] if window else -TICKS
             rows = rows_of_host(host, begin, looks[host][window + 1], made)

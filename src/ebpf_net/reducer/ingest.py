@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ebpf_net.intake.batch import BatchHeader
 from ebpf_net.intake.decode import DecodedBatch
@@ -50,21 +51,12 @@ class Collector:
     host: str
     clock: Clock = field(default_factory=Clock)
     last_received_ns: int = 0
-    newest_window: int = 0
-    incarnation: str = ""
-    status: Mapping[str, int] = field(default_factory=dict)
-    ended_status: dict[str, int] = field(default_factory=dict)
 
     def hear(self, header: BatchHeader, received_ns: int, sent_ns: int) -> None:
         """Note a batch."""
         self.clock.delays_ns.append(received_ns - sent_ns)
         self.last_received_ns = max(self.last_received_ns, received_ns)
         self.host = header.host
-        if self.incarnation != header.incarnation:
-            for name, value in self.status.items():
-                self.ended_status[name] = self.ended_status.get(name, 0) + value
-            self.incarnation = header.incarnation
-        self.status = header.status
 
 
 def source_key(header: BatchHeader) -> int:
@@ -123,14 +115,12 @@ class Windows:
         """Return when a window begins."""
         return number * self.timing.window_ns
 
-    def hear(self, header: BatchHeader, received_ns: int, sent_ns: int) -> Collector:
+    def hear(self, header: BatchHeader, received_ns: int, sent_ns: int) -> None:
         """Note that a collector has been heard."""
-        collector = self.collectors.get(header.collector)
-        if collector is None:
-            collector = Collector(header.collector, header.host)
-            self.collectors[header.collector] = collector
+        collector = self.collectors.setdefault(
+            header.collector, Collector(header.collector, header.host)
+        )
         collector.hear(header, received_ns, sent_ns)
-        return collector
 
     def put(self, batch: DecodedBatch, received_ns: int) -> bool:
         """Put a batch into its window; False: that is too long ago."""
@@ -144,8 +134,6 @@ class Windows:
         pending.received.append(Received(batch, number, received_ns))
         if header.last_of_window:
             pending.complete.add(header.collector)
-        collector = self.collectors[header.collector]
-        collector.newest_window = max(collector.newest_window, number)
         self.reported.setdefault(number, set()).add(header.collector)
         return True
 
@@ -177,8 +165,33 @@ class Windows:
             self.last_closed = number
         return result
 
-    def forget(self, number: int) -> None:
-        """Forget who reported for windows before this one."""
+    def to_json(self) -> dict[str, object]:
+        """Return what a restart needs of the windows that have been closed."""
+        return {
+            "last_closed": self.last_closed,
+            "reported": [
+                [number, sorted(names)]
+                for number, names in self.reported.items()
+                if self.last_closed is not None and number <= self.last_closed
+            ],
+            "collectors": [
+                {**vars(one), "clock": list(one.clock.delays_ns)}
+                for one in self.collectors.values()
+            ],
+        }
+
+    def from_json(self, value: Mapping[str, Any]) -> None:
+        """Take what to_json returned."""
+        self.last_closed = value["last_closed"]
+        self.reported = {number: set(names) for number, names in value["reported"]}
+        for one in value["collectors"]:
+            clock = Clock(deque(one["clock"], maxlen=_CLOCK_SAMPLES))
+            self.collectors[one["name"]] = Collector(**{**one, "clock": clock})
+
+    def forget(self, number: int, kept: set[str]) -> None:
+        """Forget windows before this one, and all collectors but those kept."""
+        for name in [name for name in self.collectors if name not in kept]:
+            del self.collectors[name]
         for old in [old for old in self.reported if old < number]:
             del self.reported[old]
 

@@ -170,6 +170,27 @@ class Memory:
         self.stood_in.setdefault(number, []).append(learned.stood_in)
         self.endpoints.setdefault(number, []).append(learned.endpoints)
 
+    def newest(self, max_keys: int) -> Memory:
+        """Return what is known of the newest windows, as many as have max_keys.
+
+        The recent ones are always there.
+        """
+        every = (self.clients, self.stood_in, self.endpoints)
+        numbers = sorted({number for windows in every for number in windows})
+        chosen, size = set(numbers[-RECENT_WINDOWS - 1 :]), 0
+        for number in reversed(numbers):
+            size += sum(
+                len(known) for windows in every for known in windows.get(number, ())
+            )
+            if size > max_keys:
+                break
+            chosen.add(number)
+        clients, stood_in, endpoints = (
+            {number: parts for number, parts in windows.items() if number in chosen}
+            for windows in every
+        )
+        return Memory(self.max_keys, self.forgotten, clients, stood_in, endpoints)
+
     def forget(self, newest: int, oldest: int) -> None:
         """Drop windows before ``oldest``, and the oldest ones while over the bound."""
         for windows in (self.clients, self.stood_in, self.endpoints):

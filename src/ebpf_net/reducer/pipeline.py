@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -34,10 +35,15 @@ from ebpf_net.reducer.rows import (
     make_rows,
     no_rows,
 )
+from ebpf_net.reducer.state import State, read_state, write_state
 from ebpf_net.schema import REFERENCE_KEYS, InternalPoint, Window
 
 Commit = tuple[str, str, int]
 """Collector, incarnation, sequence."""
+
+
+_STATE_KEYS = 500_000
+"""How many edges state() has; what is late by more may count twice after a restart."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,20 @@ class _Counters:
             self.stage_seconds[name] = self.stage_seconds.get(name, 0.0) + spent
 
 
+@dataclass
+class _Source:
+    """One process of a collector, and the windows it has reported for."""
+
+    collector: str
+    first: int | None = None
+    last: int = 0
+
+    def hear(self, window: int) -> None:
+        """Note that it has reported for a window."""
+        self.first = window if self.first is None else self.first
+        self.last = max(self.last, window)
+
+
 class Reducer:
     """Reduces batches to windows. ``add`` may be called from any thread."""
 
@@ -99,14 +119,14 @@ class Reducer:
         self._references = References()
         self._memory = Memory(self.options.max_keys)
         self._held: tuple[int, Rows] = (0, no_rows())
-        self._first_windows: dict[int, int] = {}  # by source
-        self._source_collector: dict[int, str] = {}
+        self._sources: dict[int, _Source] = {}
         self._changes: list[Change] = []
         self._loose_commits: list[Commit] = []
         self._waiting_rows = 0
         self._limits = Limits(self.options.max_nodes, self.options.max_edges)
         self._counters = _Counters()
         self._arrivals = threading.Lock()  # what add() touches
+        self._state: bytes | None = None  # while nothing has changed
         self._closing = threading.Lock()  # one close_windows at a time
 
     def add(self, batch: DecodedBatch, received_ns: int, sent_ns: int) -> None:
@@ -119,7 +139,7 @@ class Reducer:
             if count and self._waiting_rows + count > self.options.max_rows:
                 raise Overloaded
             self._windows.hear(header, received_ns, sent_ns)
-            self._source_collector[source] = header.collector
+            self._sources.setdefault(source, _Source(header.collector))
             is_snapshot = header.kind is BatchKind.SNAPSHOT
             reference = {
                 name: tables[name] for name in REFERENCE_KEYS if name in tables
@@ -151,6 +171,8 @@ class Reducer:
                 changes, self._changes = self._changes, []
                 loose, self._loose_commits = self._loose_commits, []
                 newest = self._windows.last_closed or 0
+            if due or changes:
+                self._state = None
             self._references.apply(changes, newest)
             closed: list[ClosedWindow] = []
             for window in due:
@@ -190,6 +212,59 @@ class Reducer:
                     )
                 )
         return points
+
+    def state(self) -> bytes:
+        """Return what a restart needs, as of the windows that have been closed.
+
+        To be stored together with the commits of those windows.
+        """
+        with self._closing:
+            if self._state is None:
+                self._state = self._write_state()
+            return self._state
+
+    def _write_state(self) -> bytes:
+        with self._arrivals:
+            values = {
+                "window_ns": self.options.window_ns,
+                "held": self._held[0],
+                "windows": self._windows.to_json(),
+                "late": self._counters.late,
+                "sources": [
+                    [key, one.collector, one.first, one.last]
+                    for key, one in self._sources.items()
+                    if one.first is not None
+                ],
+            }
+            return write_state(
+                State(
+                    values,
+                    self._references.tables,
+                    self._held[1],
+                    self._memory.newest(_STATE_KEYS),
+                )
+            )
+
+    def restore(self, data: bytes) -> None:
+        """Take what state() returned, before the first batch.
+
+        Raises ValueError if it is not that, or was made with other windows.
+        """
+        state = read_state(data, self.options.max_keys)
+        values: Any = state.values
+        if values["window_ns"] != self.options.window_ns:
+            raise ValueError(f"state is of windows of {values['window_ns']} ns")
+        with self._closing, self._arrivals:
+            self._state = None
+            self._memory = state.memory
+            self._references.restore(state.tables)
+            self._held = (values["held"], state.held)
+            self._windows.from_json(values["windows"])
+            self._counters.late = values["late"]
+            self._sources = {
+                key: _Source(collector, first, last)
+                for key, collector, first, last in values["sources"]
+            }
 
     def close(self) -> None:
         """Free the engine."""
@@ -233,7 +308,7 @@ class Reducer:
         for one in received:
             header, tables = one.batch.header, one.batch.tables
             source = source_key(header)
-            self._first_windows.setdefault(source, one.window)
+            self._sources[source].hear(one.window)
             edges = tables.get("edges")
             if edges is None or not edges.num_rows:
                 continue
@@ -247,14 +322,12 @@ class Reducer:
     def _circumstances(self, due: Due) -> Circumstances:
         with self._arrivals:
             live = self._windows.live_collectors(due.number)
-            sources = dict(self._source_collector)
+            sources = dict(self._sources)
         return Circumstances(
             due.number,
             Moment.LATE if due.late else Moment.ON_TIME,
-            frozenset(key for key, name in sources.items() if name in live),
-            frozenset(
-                key for key, first in self._first_windows.items() if first == due.number
-            ),
+            frozenset(key for key, one in sources.items() if one.collector in live),
+            frozenset(key for key, one in sources.items() if one.first == due.number),
         )
 
     def _match(self, rows: Rows, was_held: Bool, now: Circumstances) -> Matched:
@@ -304,16 +377,25 @@ class Reducer:
         if not len(rows) or now_ns < until:
             return []
         self._hold(0, no_rows())
+        self._state = None
         return [self._release(number, rows)]
 
     # -- the end of a round --------------------------------------------------------
 
     def _forget(self, newest: int) -> None:
-        horizon = self.options.horizon_ns // self.options.window_ns + 1
-        self._memory.forget(newest, newest - horizon)
-        self._references.forget(newest, frozenset())
+        oldest = newest - self.options.horizon_ns // self.options.window_ns - 1
+        self._memory.forget(newest, oldest)
         with self._arrivals:
-            self._windows.forget(newest - RECENT_WINDOWS - 1)
+            gone = frozenset(
+                key
+                for key, source in self._sources.items()
+                if source.first is not None and source.last < oldest
+            )
+            for key in gone:
+                del self._sources[key]
+            kept = {source.collector for source in self._sources.values()}
+            self._windows.forget(newest - RECENT_WINDOWS - 1, kept)
+        self._references.forget(newest, gone)
 
     def _attach(
         self, closed: list[ClosedWindow], commits: list[Commit]
