@@ -74,13 +74,7 @@ def read_state(data: bytes, max_keys: int) -> State:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             return _read(archive, max_keys)
-    except (
-        KeyError,
-        TypeError,
-        EOFError,
-        zipfile.BadZipFile,
-        pa.ArrowException,
-    ) as bad:
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as bad:
         raise ValueError(f"not a state of the reducer: {bad}") from bad
 
 
