@@ -48,11 +48,13 @@ def test_closed_pipe_ends_cleanly():
     assert results(exporter) == {"failed": 2}
 
 
-def test_window_after_close_is_dropped():
-    exporter = JsonLinesExporter(io.StringIO(), METRICS)
+def test_window_after_close_is_not_answered():
+    stream, answers = io.StringIO(), queue.Queue()
+    exporter = JsonLinesExporter(stream, METRICS)
     exporter.close(5)
-    assert not export(exporter)
-    assert results(exporter) == {"dropped": 1}
+    exporter.export(WINDOW, answers.put)
+    assert answers.empty()
+    assert stream.getvalue() == ""
 
 
 def test_reader_that_waits_makes_the_oldest_drop():

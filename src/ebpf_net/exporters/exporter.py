@@ -9,7 +9,10 @@ from ebpf_net.schema import InternalPoint, Window
 
 Done = Callable[[bool], None]
 """Told once: whether a window has been delivered; False if it was given up. It may be
-called on any thread, also within ``export``, and must not block."""
+called on any thread, also within ``export``, and must not block.
+
+What ``close`` leaves undelivered is never answered: the collectors keep it and send it
+to the next reducer, which makes the same window of it."""
 
 
 class Exporter(Protocol):
@@ -22,7 +25,7 @@ class Exporter(Protocol):
         """Take the values of the ``ebpf_net.*`` metrics at a time."""
 
     def close(self, timeout_seconds: float) -> None:
-        """Deliver what waits, for at most this long, and give up the rest."""
+        """Deliver what waits, for at most this long, and leave the rest unanswered."""
 
     def metrics(self) -> list[InternalPoint]:
         """Return the exporter's own metrics."""

@@ -46,9 +46,10 @@ class JsonLinesExporter:
         """Enqueue a window."""
         dropped = []
         with self._changed:
+            if self._closing:
+                return
             self._queue.append((window, done))
-            limit = 0 if self._closing else self._queue_windows
-            while len(self._queue) > limit:
+            while len(self._queue) > self._queue_windows:
                 dropped.append(self._queue.popleft()[1])
             self._counts["dropped"] += len(dropped)
             self._changed.notify()
@@ -59,7 +60,7 @@ class JsonLinesExporter:
         """Do nothing: edges are what is written."""
 
     def close(self, timeout_seconds: float) -> None:
-        """Write what waits, for at most this long."""
+        """Write what waits, for at most this long; the rest is not answered."""
         with self._changed:
             self._closing = True
             self._changed.notify()

@@ -73,6 +73,7 @@ class OtlpExporter:
         self._in_hand = 0
         self._internal: _InternalPoints | None = None
         self._close_at: float | None = None
+        self._abandoned = False  # close left a window with no time for it
         self._counts: Counter[tuple[str, str]] = Counter()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -81,11 +82,9 @@ class OtlpExporter:
         """Enqueue a window; the oldest that waits is dropped if there are too many."""
         dropped = []
         with self._changed:
-            closed = self._close_at is not None
-            if closed:
-                dropped.append(_Waiting(window, done))
-            else:
-                self._queue.append(_Waiting(window, done))
+            if self._close_at is not None:
+                return
+            self._queue.append(_Waiting(window, done))
             while len(self._queue) > self._settings.queue_windows:
                 dropped.append(self._queue.popleft())
             self._changed.notify()
@@ -100,7 +99,7 @@ class OtlpExporter:
                 self._changed.notify()
 
     def close(self, timeout_seconds: float) -> None:
-        """Deliver what waits, for at most this long, and give up the rest."""
+        """Deliver what waits, for at most this long; the rest is not answered."""
         with self._changed:
             self._close_at = time.monotonic() + timeout_seconds
             self._changed.notify()
@@ -129,6 +128,8 @@ class OtlpExporter:
                 self._send_internal(job)
                 continue
             delivered = self._deliver(self._encode(job.window))
+            if self._abandoned:
+                return
             self._count("windows", "success" if delivered else "failed")
             with self._changed:
                 self._in_hand = 0
@@ -207,8 +208,10 @@ class OtlpExporter:
 
     def _is_over(self, give_up_at: float, wait_seconds: float = 0.0) -> bool:
         """Return whether it will be too late to send after this wait."""
-        end = give_up_at if self._close_at is None else min(give_up_at, self._close_at)
-        return time.monotonic() + wait_seconds >= end
+        then = time.monotonic() + wait_seconds
+        if self._close_at is not None and then >= self._close_at:
+            self._abandoned = True
+        return self._abandoned or then >= give_up_at
 
     def _pause(self, seconds: float, give_up_at: float) -> bool:
         """Wait; return whether there is time for another try."""
