@@ -2,15 +2,21 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ebpf_net.collectors.kernel.edge_facts import RttFacts
-from ebpf_net.collectors.kernel.rtt_samples import RttSamples
+from ebpf_net.collectors.kernel.rtt_samples import RttFacts, RttSamples
 
 
-def add(samples, rows):
+def add(samples, rows, final=False):
     columns = np.array(rows, np.int64).reshape(-1, 3).T
     sockets, times, srtt = columns
-    facts = RttFacts(np.arange(sockets.size), sockets.astype(np.uint64), times, srtt)
-    samples.add(sockets * 10, facts)
+    facts = RttFacts(
+        np.arange(sockets.size),
+        sockets.astype(np.uint64),
+        times,
+        srtt,
+        np.full(sockets.size, final),
+    )
+    rows, srtt_us = samples.add(sockets * 10, facts)
+    return sorted(zip(rows.tolist(), srtt_us.tolist(), strict=True))
 
 
 def latest(samples):
@@ -27,6 +33,16 @@ def test_the_latest_sample_of_each_socket_is_left():
     add(samples, [(1, 5, 100), (2, 1, 7), (1, 9, 300)])
     add(samples, [(1, 8, 200), (3, 1, 8)])
     assert latest(samples) == [(10, 300), (20, 7), (30, 8)]
+
+
+def test_a_final_sample_counts_at_once_and_alone():
+    samples = RttSamples()
+    assert add(samples, [(1, 5, 100), (2, 5, 200)]) == []
+    assert add(samples, [(1, 6, 150), (3, 6, 300)], final=True) == [
+        (10, 150),
+        (30, 300),
+    ]
+    assert latest(samples) == [(20, 200)]
 
 
 SAMPLES = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 9)))

@@ -39,6 +39,7 @@ _SECOND_NS = 1_000_000_000
 _MILLISECOND_NS = 1_000_000
 _FIRST_WINDOW_NS = _SECOND_NS // 2
 _LONGEST_WAIT_NS = _SECOND_NS // 4
+_LONGEST_HOLD_NS = _SECOND_NS  # then it may be too late to read a process's program
 _STEP_NS = _SECOND_NS // 4  # the wall clock moved by more than slewing does
 _CAUSES_OF_RECOUNT = ("ring_full", "storage_full")
 
@@ -127,7 +128,7 @@ class KernelCollector:
 
     def _collect_window(self, start_ns: int, end_ns: int) -> tuple[int, int]:
         """Collect until the window's end, or a stop; return the next window's times."""
-        began_ns = self._clock.monotonic_ns()
+        began_ns = settled_ns = self._clock.monotonic_ns()
         while not self._stopped.is_set():
             now_ns = self._clock.wall_ns()
             if self._clock_stepped():
@@ -141,7 +142,10 @@ class KernelCollector:
             wait_ns = min(end_ns - now_ns, _LONGEST_WAIT_NS)
             self._source.wait(-(-wait_ns // _MILLISECOND_NS))
             self._builder.add_tcp(self._source.drain())
-            self._take_docker_answers()
+            if self._clock.monotonic_ns() - settled_ns >= _LONGEST_HOLD_NS:
+                settled_ns = self._clock.monotonic_ns()
+                self._builder.settle_tcp()
+                self._take_docker_answers()
         return start_ns, end_ns
 
     def _finish_window(self, start_ns: int, end_ns: int) -> None:

@@ -9,20 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ebpf_net.collectors.kernel.rtt_samples import RttFacts
 from ebpf_net.schema import Role
 
 Int64s = npt.NDArray[np.int64]
 _INT32_MAX = 2**31 - 1
-
-
-@dataclass(frozen=True)
-class RttFacts:
-    """Smoothed round-trip times; only the latest of each socket counts."""
-
-    positions: Int64s  # of the records they are from
-    sockets: npt.NDArray[np.uint64]
-    time_ns: Int64s
-    srtt_us: Int64s
 
 
 @dataclass(frozen=True)

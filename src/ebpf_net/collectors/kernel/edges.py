@@ -72,7 +72,7 @@ class EdgeTable:
             rows_sampled = rows[sample.positions]
             self._samples.add(rows_sampled, sample.codes, sample.counts)
         if facts.rtt is not None:
-            self._rtts.add(rows[facts.rtt.positions], facts.rtt)
+            self._count_rtts(*self._rtts.add(rows[facts.rtt.positions], facts.rtt))
         if facts.sockets is not None:
             self._sockets.append((rows, facts.sockets))
         return new
@@ -89,7 +89,7 @@ class EdgeTable:
 
     def finish(self) -> EdgeColumns:
         """Return the window's rows and start the next window."""
-        self._settle_rtts()
+        self._count_rtts(*self._rtts.latest())
         self._settle_udp_sockets()
         self._settle_negative_open()
         count = len(self._index)
@@ -165,8 +165,7 @@ class EdgeTable:
             self._append(hashes[missing], [column[missing] for column in key])
         return self._index.find(hashes)[inverse]
 
-    def _settle_rtts(self) -> None:
-        rows, srtt_us = self._rtts.latest()
+    def _count_rtts(self, rows: Int64s, srtt_us: Int64s) -> None:
         if not rows.size:
             return
         np.add.at(self._values["rtt_sum_us"], rows, srtt_us)

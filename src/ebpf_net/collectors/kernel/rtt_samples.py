@@ -1,35 +1,64 @@
-"""One round-trip time for each socket and window: the latest."""
+"""One round-trip time for each socket and window: the latest.
+
+A socket's record of its close is its last, so most samples need not be kept at all;
+those of sockets that live on wait for the window's end.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
-from ebpf_net.collectors.kernel.edge_facts import Int64s, RttFacts
+import numpy as np
+import numpy.typing as npt
+
 from ebpf_net.collectors.kernel.key_index import Hashes
+
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RttFacts:
+    """Smoothed round-trip times of records at ``positions``.
+
+    ``final``: no other sample of the socket follows.
+    """
+
+    positions: Int64s
+    sockets: Hashes
+    time_ns: Int64s
+    srtt_us: Int64s
+    final: npt.NDArray[np.bool_]
 
 
 class RttSamples:
     """The samples of one window, before it is known which one is its socket's last."""
 
     def __init__(self) -> None:
-        self._rows: list[Int64s] = []
-        self._facts: list[RttFacts] = []
+        self._waiting: list[tuple[Int64s, Hashes, Int64s, Int64s]] = []
+        self._closed: list[Hashes] = []
 
-    def add(self, rows: Int64s, facts: RttFacts) -> None:
-        """Add samples and the edges that they belong to."""
-        if rows.size:
-            self._rows.append(rows)
-            self._facts.append(facts)
+    def add(self, rows: Int64s, facts: RttFacts) -> tuple[Int64s, Int64s]:
+        """Add samples and their edges; return edges and RTTs of the final ones."""
+        final, srtt_us = facts.final, facts.srtt_us
+        live = ~final
+        if live.any():
+            self._waiting.append(
+                (rows[live], facts.sockets[live], facts.time_ns[live], srtt_us[live])
+            )
+        if self._waiting:
+            self._closed.append(facts.sockets[final])
+        return rows[final], srtt_us[final]
 
     def latest(self) -> tuple[Int64s, Int64s]:
-        """Return edge and smoothed RTT of each socket's latest sample."""
-        if not self._rows:
+        """Return edge and RTT of the latest sample of each socket that lives on."""
+        if not self._waiting:
             return np.empty(0, np.int64), np.empty(0, np.int64)
-        rows = np.concatenate(self._rows)
-        srtt_us = np.concatenate([facts.srtt_us for facts in self._facts])
-        sockets = np.concatenate([facts.sockets for facts in self._facts])
-        time_ns = np.concatenate([facts.time_ns for facts in self._facts])
+        rows = np.concatenate([waiting[0] for waiting in self._waiting])
+        sockets = np.concatenate([waiting[1] for waiting in self._waiting])
+        time_ns = np.concatenate([waiting[2] for waiting in self._waiting])
+        srtt_us = np.concatenate([waiting[3] for waiting in self._waiting])
         kept = _last_of_each(sockets, time_ns, srtt_us)
+        kept = kept[~np.isin(sockets[kept], np.concatenate(self._closed))]
         return rows[kept], srtt_us[kept]
 
 

@@ -12,7 +12,6 @@ from ebpf_net.collectors.kernel.addresses import address_halves
 from ebpf_net.collectors.kernel.edge_facts import (
     EdgeFacts,
     Int64s,
-    RttFacts,
     SampleFacts,
     count32,
     pack_ends,
@@ -20,11 +19,13 @@ from ebpf_net.collectors.kernel.edge_facts import (
 from ebpf_net.collectors.kernel.key_index import Hashes, hash_columns
 from ebpf_net.collectors.kernel.processes import process_ids
 from ebpf_net.collectors.kernel.records import TcpFlag
+from ebpf_net.collectors.kernel.rtt_samples import RttFacts
 from ebpf_net.collectors.kernel.sample_counts import duration_buckets, sample_codes
 from ebpf_net.schema import ConnectFailure, Protocol, Role, Sample
 
 Records = npt.NDArray[Any]
 
+_TCP_CLOSE = 7  # include/net/tcp_states.h
 _SUMS = {
     "bytes_sent": "bytes_sent",
     "bytes_received": "bytes_received",
@@ -98,7 +99,7 @@ def tcp_facts(
         sums=sums,
         rtt_min_us=count32(records["min_rtt_us"]),
         samples=(_connects(connect_us), _failures(records, failed)),
-        rtt=_rtts(records, sockets),
+        rtt=_rtts(records, sockets, closed),
     )
 
 
@@ -126,12 +127,14 @@ def _failures(records: Records, failed: npt.NDArray[np.bool_]) -> SampleFacts:
     return SampleFacts(positions, sample_codes(Sample.CONNECT_FAILURE, reasons))
 
 
-def _rtts(records: Records, sockets: Hashes) -> RttFacts:
-    srtt_us = count32(records["srtt_us"]).astype(np.int64)
-    positions = np.flatnonzero(srtt_us)
+def _rtts(records: Records, sockets: Hashes, closed: npt.NDArray[np.bool_]) -> RttFacts:
+    # A late reset's record repeats what the record of the close has told.
+    told = (records["state"] == _TCP_CLOSE) & ~closed
+    positions = np.flatnonzero((records["srtt_us"] != 0) & ~told)
     return RttFacts(
         positions,
         sockets[positions],
         records["time_ns"][positions].astype(np.int64),
-        srtt_us[positions],
+        count32(records["srtt_us"][positions]).astype(np.int64),
+        closed[positions],
     )

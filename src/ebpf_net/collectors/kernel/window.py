@@ -26,7 +26,7 @@ from ebpf_net.schema import Role
 
 Records = npt.NDArray[Any]
 
-_CHUNK = 16_384  # records; what is in work at a time stays in the processor's cache
+_CHUNK = 8192  # records; enough to be worth a call, few enough for the cache
 _PROCESS = KEY_COLUMNS.index("process_id")
 _CGROUP = KEY_COLUMNS.index("cgroup_id")
 
@@ -57,18 +57,34 @@ class WindowBuilder:
         self._keep_client_port = keep_client_port
         self._leave_out_loopback = leave_out_loopback
         self._roles = SocketRoles()
+        self._held: list[Records] = []
+        self._held_count = 0
         self._undecided: list[Records] = []
         self._references_lock = threading.Lock()
         self.filtered_records = 0
         """Records left out as the user wants, since the start."""
 
     def add_tcp(self, records: Records) -> None:
-        """Add TCP records."""
+        """Add TCP records; a few of them wait for more, or for ``settle_tcp``."""
+        if not records.size:
+            return
+        self._held.append(records)
+        self._held_count += records.size
+        if self._held_count >= _CHUNK:
+            self.settle_tcp()
+
+    def settle_tcp(self) -> None:
+        """Count all records that were added."""
+        held, self._held, self._held_count = self._held, [], 0
+        if not held:
+            return
+        records = held[0] if len(held) == 1 else np.concatenate(held)
         for start in range(0, records.size, _CHUNK):
             self._add_tcp(records[start : start + _CHUNK])
 
     def add_udp(self, keys: Records, values: Records) -> None:
         """Add what sockets and their peers exchanged."""
+        self.settle_tcp()
         wanted = self._wanted(keys, values)
         if wanted is not None:
             keys, values = keys[wanted], values[wanted]
@@ -134,6 +150,7 @@ class WindowBuilder:
         self._add_decided(records, roles, socket_ids(records))
 
     def _settle_undecided(self) -> None:
+        self.settle_tcp()
         waiting, self._undecided = self._undecided, []
         for records in waiting:
             sockets = socket_ids(records)
