@@ -7,7 +7,7 @@ import signal
 from dataclasses import replace
 
 from ebpf_net.cli.data_directory import locked_data_directory
-from ebpf_net.collectors.kernel.capabilities import drop_capabilities
+from ebpf_net.collectors.kernel.capabilities import Capability, drop_capabilities
 from ebpf_net.collectors.kernel.cgroup_tree import find_cgroup_root
 from ebpf_net.collectors.kernel.clock import SystemClock
 from ebpf_net.collectors.kernel.collector import CollectorOptions, KernelCollector
@@ -19,6 +19,8 @@ from ebpf_net.intake.client import ClientOptions, IntakeClient, Spool, SpoolOpti
 from ebpf_net.settings import KERNEL_COLLECTOR, Settings
 
 _FLUSH_SECONDS = 5.0
+_KEPT_CAPABILITIES = frozenset({Capability.SYS_PTRACE})
+"""To read whose executable /proc/PID/exe is."""
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ def run(settings: Settings) -> int:
             )
         )
         with KernelSource(source_options(settings)) as source:
-            drop_capabilities()
+            drop_capabilities(source.losses, _KEPT_CAPABILITIES)
             _tell_signals(source)
             _collect(settings, source, spool)
     return 0

@@ -22,7 +22,7 @@ from ebpf_net.exporters.exporter import Exporter
 from ebpf_net.intake.batch import Receipt
 from ebpf_net.intake.decode import DecodedBatch
 from ebpf_net.intake.ledger import Ledger, Verdict
-from ebpf_net.intake.server import SnapshotNeeded
+from ebpf_net.intake.sink import Overloaded, SnapshotNeeded
 from ebpf_net.reducer.pipeline import ClosedWindow, Reducer
 from ebpf_net.schema import InternalPoint
 
@@ -43,7 +43,7 @@ class _InFlight:
     """A window on its way: which exporters still have it, and what it settles."""
 
     closed: ClosedWindow
-    state: bytes
+    state: bytes  # once all windows of a round are closed; empty but for the last one
     waiting: int
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -84,6 +84,8 @@ class ReducerService:
         """
         header = batch.header
         with self._lock:
+            if not self._reducer.has_room(batch):
+                raise Overloaded  # before the ledger notes it as taken
             verdict = self._ledger.seen(header, received_ns)
             if verdict is Verdict.NEEDS_SNAPSHOT:
                 raise SnapshotNeeded
@@ -105,20 +107,26 @@ class ReducerService:
         """Close windows when they are due until ``stop`` is set."""
         next_internal = 0.0
         while not stop.is_set():
-            self.advance(time.time_ns())
-            if time.monotonic() >= next_internal:
+            handed_out = self.advance(time.time_ns())
+            if handed_out or time.monotonic() >= next_internal:
                 next_internal = time.monotonic() + _INTERNAL_EXPORT_SECONDS
                 self.export_internal(time.time_ns())
             stop.wait(_POLL_SECONDS)
 
-    def advance(self, now_ns: int) -> None:
-        """Hand out the windows that are over and settle those that were taken."""
+    def advance(self, now_ns: int) -> int:
+        """Hand out the windows that are over and settle those that were taken.
+
+        Returns how many were handed out.
+        """
         self._settle()
         if len(self._in_flight) >= _MAX_IN_FLIGHT:
-            return
-        for closed in self._reducer.close_windows(now_ns):
-            self._hand_out(closed)
+            return 0
+        windows = self._reducer.close_windows(now_ns)
+        state = self._reducer.state() if windows else b""
+        for closed in windows:
+            self._hand_out(closed, state if closed is windows[-1] else b"")
         self._settle()
+        return len(windows)
 
     def metrics(self, now_ns: int) -> list[InternalPoint]:
         """Return all internal metrics: the reducer's, collectors' and exporters'."""
@@ -158,8 +166,8 @@ class ReducerService:
             duplicate=duplicate,
         )
 
-    def _hand_out(self, closed: ClosedWindow) -> None:
-        item = _InFlight(closed, self._reducer.state(), waiting=len(self._exporters))
+    def _hand_out(self, closed: ClosedWindow, state: bytes) -> None:
+        item = _InFlight(closed, state, waiting=len(self._exporters))
         self._in_flight.append(item)
         for exporter in self._exporters:
             exporter.export(closed.window, item.taken)
@@ -176,7 +184,9 @@ class ReducerService:
             for collector, incarnation, sequence in commits:
                 self._ledger.commit(collector, incarnation, sequence)
             watermarks = self._ledger.watermarks()
-        self._write_state(watermarks, taken[-1].state)
+        states = [item.state for item in taken if item.state]
+        if states:
+            self._write_state(watermarks, states[-1])
 
     def _write_state(
         self, watermarks: Sequence[tuple[str, str, int]], state: bytes

@@ -129,14 +129,21 @@ class Reducer:
         self._state: bytes | None = None  # while nothing has changed
         self._closing = threading.Lock()  # one close_windows at a time
 
+    def has_room(self, batch: DecodedBatch) -> bool:
+        """Return whether ``add`` would take a batch rather than raise Overloaded."""
+        with self._arrivals:
+            return self._fits(_edge_count(batch))
+
+    def _fits(self, rows: int) -> bool:
+        return not rows or self._waiting_rows + rows <= self.options.max_rows
+
     def add(self, batch: DecodedBatch, received_ns: int, sent_ns: int) -> None:
         """Take a batch; cheap. Raises Overloaded when too many rows wait."""
         header, tables = batch.header, batch.tables
         source = source_key(header)
-        edges = tables.get("edges")
-        count = edges.num_rows if edges is not None else 0
+        count = _edge_count(batch)
         with self._arrivals:
-            if count and self._waiting_rows + count > self.options.max_rows:
+            if not self._fits(count):
                 raise Overloaded
             self._windows.hear(header, received_ns, sent_ns)
             self._sources.setdefault(source, _Source(header.collector))
@@ -412,3 +419,8 @@ class Reducer:
 def _commit(batch: DecodedBatch) -> Commit:
     header = batch.header
     return (header.collector, header.incarnation, header.sequence)
+
+
+def _edge_count(batch: DecodedBatch) -> int:
+    edges = batch.tables.get("edges")
+    return edges.num_rows if edges is not None else 0
