@@ -13,6 +13,8 @@ def test_health_adds_up_what_the_collectors_say():
         point("ebpf_net.collector.lost", 3.0, host="a", reason="ring_full"),
         point("ebpf_net.collector.lost", 4.0, host="b", reason="ring_full"),
         point("ebpf_net.collector.lost", 0.0, host="b", reason="clock"),
+        point("ebpf_net.collector.lost", 900.0, host="b", reason="ring_full_bytes"),
+        point("ebpf_net.collector.lost", 50.0, host="b", reason="spool_full_rows"),
         point("ebpf_net.collector.lost", 1.0, host="b", reason="spool\x1b"),
         point("ebpf_net.reducer.late_rows", 5.0, reason="dropped"),
         point("ebpf_net.collector.signal", 1.0, signal="tcp", attach="tp_btf"),

@@ -9,6 +9,10 @@ from ebpf_net.schema import InternalPoint
 from ebpf_net.ui.safe_text import safe_text
 
 
+_SIZES = ("_bytes", "_rows")
+"""Reasons that tell how much was in what another reason counts."""
+
+
 @dataclass(frozen=True)
 class Health:
     """What the internal metrics say at a time."""
@@ -40,7 +44,8 @@ def read_health(points: Sequence[InternalPoint]) -> Health:
             missing.add(safe_text(labels.get("signal", "")))
         elif point.name == "ebpf_net.collector.lost" and point.value:
             reason = safe_text(labels.get("reason", ""))
-            lost[reason] = lost.get(reason, 0) + int(point.value)
+            if not reason.endswith(_SIZES):
+                lost[reason] = lost.get(reason, 0) + int(point.value)
     return Health(
         collectors, tuple(sorted(lost.items())), late_rows, tuple(sorted(missing))
     )
