@@ -16,15 +16,15 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ebpf_net.errors import BatchError
 from ebpf_net.intake.batch import Batch
 from ebpf_net.intake.spool_directory import SpoolDirectory, size_on_disk
+from ebpf_net.intake.spool_lane import HEAD_BYTES, SpoolEntry, SpoolLane
 
 _LOG_SECONDS = 60.0
-_HEAD_BYTES = 2048  # what a batch takes beside its body, roughly
 
 logger = logging.getLogger(__name__)
 
@@ -39,44 +39,6 @@ class SpoolOptions:
     max_batches: int = 20_000
 
 
-@dataclass
-class _Entry:
-    sequence: int
-    rows: int
-    batch: Batch | None  # None: on disk only
-    disk_size: int = 0  # 0: in memory only
-
-    @property
-    def memory_size(self) -> int:
-        return len(self.batch.body) + _HEAD_BYTES if self.batch is not None else 0
-
-
-@dataclass
-class _Lane:
-    """The batches of one incarnation in order."""
-
-    incarnation: str
-    finished: bool  # of an earlier incarnation
-    entries: dict[int, _Entry] = field(default_factory=dict)
-    sequences: list[int] = field(default_factory=list)  # keys of entries, ascending
-    last: int = 0  # highest sequence there ever was
-
-    def insert(self, entry: _Entry) -> None:
-        bisect.insort(self.sequences, entry.sequence)
-        self.entries[entry.sequence] = entry
-        self.last = max(self.last, entry.sequence)
-
-    def remove(self, sequence: int) -> _Entry:
-        del self.sequences[bisect.bisect_left(self.sequences, sequence)]
-        return self.entries.pop(sequence)
-
-    def after(self, sequence: int) -> _Entry | None:
-        index = bisect.bisect_right(self.sequences, sequence)
-        if index == len(self.sequences):
-            return None
-        return self.entries[self.sequences[index]]
-
-
 class Spool:
     """For any thread. ``add`` never waits for the disk; ``write`` and ``next`` may."""
 
@@ -85,9 +47,9 @@ class Spool:
         self._options = options
         self._lock = threading.Lock()
         self._write_lock = threading.Lock()
-        self._lanes: dict[str, _Lane] = {}
-        self._unwritten: deque[tuple[_Lane, _Entry]] = deque()
-        self._cached: deque[_Entry] = deque()  # in memory and on disk
+        self._lanes: dict[str, SpoolLane] = {}
+        self._unwritten: deque[tuple[SpoolLane, SpoolEntry]] = deque()
+        self._cached: deque[SpoolEntry] = deque()  # in memory and on disk
         self._memory_bytes = 0
         self._disk_bytes = 0
         self._disk_works = True
@@ -101,11 +63,11 @@ class Spool:
         with self._lock:
             lane = self._lanes.get(header.incarnation)
             if lane is None:
-                lane = _Lane(header.incarnation, finished=False)
+                lane = SpoolLane(header.incarnation, finished=False)
                 self._lanes[header.incarnation] = lane
             if header.sequence in lane.entries:
                 return
-            entry = _Entry(header.sequence, batch.rows, batch)
+            entry = SpoolEntry(header.sequence, batch.rows, batch)
             lane.insert(entry)
             self._memory_bytes += entry.memory_size
             self._unwritten.append((lane, entry))
@@ -247,17 +209,17 @@ class Spool:
         return directory
 
     def _recover(self, directory: SpoolDirectory, incarnation: str) -> None:
-        lane = _Lane(incarnation, finished=True)
+        lane = SpoolLane(incarnation, finished=True)
         for file in directory.files(incarnation):
             size = size_on_disk(max(file.size, 1))
-            lane.insert(_Entry(file.sequence, file.rows, None, size))
+            lane.insert(SpoolEntry(file.sequence, file.rows, None, size))
             self._disk_bytes += size
         if lane.entries:
             self._lanes[incarnation] = lane
         else:
             directory.remove_incarnation(incarnation)
 
-    def _write_one(self, lane: _Lane, entry: _Entry, batch: Batch) -> bool:
+    def _write_one(self, lane: SpoolLane, entry: SpoolEntry, batch: Batch) -> bool:
         """Write one batch, the head of ``_unwritten``; whether that went well."""
         directory = self._directory
         if directory is None:
@@ -283,11 +245,11 @@ class Spool:
             directory.remove(lane.incarnation, entry.sequence, entry.rows)
         return True
 
-    def _take_unwritten(self, entry: _Entry) -> None:
+    def _take_unwritten(self, entry: SpoolEntry) -> None:
         if self._unwritten and self._unwritten[0][1] is entry:
             self._unwritten.popleft()
 
-    def _read(self, lane: _Lane, entry: _Entry) -> Batch | None:
+    def _read(self, lane: SpoolLane, entry: SpoolEntry) -> Batch | None:
         directory = self._directory
         if directory is None:
             return None
@@ -318,14 +280,14 @@ class Spool:
 
     # The methods below are called with the lock held.
 
-    def _forget(self, lane: _Lane, sequence: int) -> _Entry:
+    def _forget(self, lane: SpoolLane, sequence: int) -> SpoolEntry:
         entry = lane.remove(sequence)
         self._memory_bytes -= entry.memory_size
         self._disk_bytes -= entry.disk_size
         entry.batch = None
         return entry
 
-    def _count(self, reason: str, entry: _Entry) -> None:
+    def _count(self, reason: str, entry: SpoolEntry) -> None:
         self._counts[reason] += 1
         self._counts[f"{reason}_rows"] += entry.rows
 
@@ -342,7 +304,7 @@ class Spool:
     def _is_too_large(self, batch: Batch) -> bool:
         return _room(batch) > self._options.disk_bytes
 
-    def _shrink(self) -> list[tuple[_Lane, _Entry]]:
+    def _shrink(self) -> list[tuple[SpoolLane, SpoolEntry]]:
         """Drop the oldest until memory and number are within their limits."""
         self._release()
         dropped = []
@@ -361,7 +323,7 @@ class Spool:
         ]
         return dropped
 
-    def _make_room(self, size: int) -> list[tuple[_Lane, _Entry]]:
+    def _make_room(self, size: int) -> list[tuple[SpoolLane, SpoolEntry]]:
         """Drop the oldest on disk until ``size`` more bytes are within the limit."""
         surplus = self._disk_bytes + size - self._options.disk_bytes
         chosen = []
@@ -373,25 +335,27 @@ class Spool:
                 chosen.append((lane, entry))
         return [self._drop_full(lane, entry) for lane, entry in chosen]
 
-    def _oldest_first(self) -> Iterator[tuple[_Lane, _Entry]]:
+    def _oldest_first(self) -> Iterator[tuple[SpoolLane, SpoolEntry]]:
         for lane in self._lanes.values():
             for sequence in lane.sequences:
                 yield lane, lane.entries[sequence]
 
-    def _drop_full(self, lane: _Lane, entry: _Entry) -> tuple[_Lane, _Entry]:
+    def _drop_full(
+        self, lane: SpoolLane, entry: SpoolEntry
+    ) -> tuple[SpoolLane, SpoolEntry]:
         self._count("spool_full", entry)
         return lane, self._forget(lane, entry.sequence)
 
     # The methods below are called without the lock.
 
-    def _remove_files(self, removed: list[tuple[_Lane, _Entry]]) -> None:
+    def _remove_files(self, removed: list[tuple[SpoolLane, SpoolEntry]]) -> None:
         if self._directory is None:
             return
         for lane, entry in removed:
             if entry.disk_size:
                 self._directory.remove(lane.incarnation, entry.sequence, entry.rows)
 
-    def _remove_lane(self, lane: _Lane) -> None:
+    def _remove_lane(self, lane: SpoolLane) -> None:
         """Remove an earlier incarnation once it has no batches."""
         with self._lock:
             if not lane.finished or lane.entries:
@@ -408,4 +372,4 @@ class Spool:
 
 
 def _room(batch: Batch) -> int:
-    return size_on_disk(len(batch.body) + _HEAD_BYTES)
+    return size_on_disk(len(batch.body) + HEAD_BYTES)
