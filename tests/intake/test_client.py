@@ -429,3 +429,13 @@ def test_kill_of_the_collector_loses_nothing_that_was_written(start_server, tmp_
         os.kill(collector.pid, signal.SIGKILL)
         collector.communicate()
     assert sink.bytes_sent() == total
+
+
+def test_client_is_light():
+    """The collector's process has neither Arrow's own library nor the server's."""
+    code = "import sys, ebpf_net.intake.client; print(*sys.modules)"
+    output = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+    heavy = {"pyarrow", "duckdb", "numpy", "uvicorn", "starlette", "asyncio"}
+    assert not heavy & set(output.split())
