@@ -1,0 +1,180 @@
+"""From load to the end: what is attached, with which rights, and what remains."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ebpf_net.collectors.kernel.capabilities import Capability, drop_capabilities
+from ebpf_net.collectors.kernel.libbpf import keep_capabilities
+from ebpf_net.collectors.kernel.records import TcpFlag
+from ebpf_net.collectors.kernel.source import KernelSource, SourceOptions, preflight
+from ebpf_net.errors import KernelError
+from tests.bpf.watch import Watch
+from tests.world.waiting import wait_until
+
+SIGNALS = [
+    "tcp.state",
+    "tcp.scan",
+    "adopt",
+    "tcp.resets_sent",
+    "tcp.resets_received",
+    "tcp.requests",
+    "udp.packets",
+    "udp.owners",
+    "udp.drops",
+]
+SUFFICIENT = (Capability.BPF, Capability.PERFMON, Capability.NET_ADMIN)
+
+
+def in_a_process_of_its_own(function: Callable[[], object]) -> object:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function).result(60)
+
+
+def list_of_kernel(kind: str) -> set[int]:
+    tool = shutil.which("bpftool") or "/usr/sbin/bpftool"
+    shown = subprocess.run(
+        [tool, "-j", kind, "show"], capture_output=True, text=True, check=True
+    )
+    return {each["id"] for each in json.loads(shown.stdout)}
+
+
+def owned_by(pid: int, kind: str) -> set[int]:
+    """Ids of programs, maps or links that a process holds by a file descriptor."""
+    found = set()
+    for info in Path(f"/proc/{pid}/fdinfo").iterdir():
+        with suppress(FileNotFoundError):  # what iterdir itself has open
+            for line in info.read_text().splitlines():
+                name, _, value = line.partition(":")
+                if name == f"{kind}_id":
+                    found.add(int(value))
+    return found
+
+
+def test_every_signal_attaches_here_the_best_way() -> None:
+    signals = preflight(SourceOptions())
+    assert [signal.name for signal in signals] == SIGNALS
+    assert all(signal.attach for signal in signals)
+    assert not any(signal.reason for signal in signals)
+
+
+def test_a_missing_signal_does_not_stop_the_rest() -> None:
+    options = SourceOptions(forbid=frozenset({"iter"}))
+    with KernelSource(options) as source:
+        missing = {each.name: each for each in source.signals if not each.attach}
+        assert set(missing) == {"tcp.scan", "adopt"}
+        assert missing["adopt"].reason
+        assert missing["adopt"].hint
+        flags = np.concatenate([source.adopt(), source.scan()])["flags"]
+        assert not (flags & TcpFlag.ADOPTED).any()
+
+
+def test_nothing_remains_in_the_kernel_after_a_kill() -> None:
+    parent, child = multiprocessing.Pipe()
+    context = multiprocessing.get_context("fork")
+    victim = context.Process(target=_load_and_wait, args=(child,))
+    victim.start()
+    parent.recv()
+    assert victim.pid
+    owned = {kind: owned_by(victim.pid, kind) for kind in ("prog", "map", "link")}
+    assert len(owned["link"]) >= len(SIGNALS)
+    assert owned["link"] <= list_of_kernel("link")
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.join()
+    wait_until(
+        lambda: not any(owned[kind] & list_of_kernel(kind) for kind in owned),
+        20,
+        lambda: {kind: owned[kind] & list_of_kernel(kind) for kind in owned},
+    )
+
+
+def _load_and_wait(ready: object) -> None:
+    source = KernelSource(SourceOptions())
+    ready.send(len(source.signals))  # type: ignore[attr-defined]
+    signal.pause()
+
+
+def test_close_detaches_and_may_be_repeated() -> None:
+    source = KernelSource(SourceOptions())
+    owned = owned_by(os.getpid(), "link")
+    source.close()
+    source.close()
+    assert owned
+    wait_until(lambda: not owned & list_of_kernel("link"), 20)
+
+
+def test_three_capabilities_suffice() -> None:
+    assert in_a_process_of_its_own(_signals_with_three) == SIGNALS
+
+
+def _signals_with_three() -> list[str]:
+    keep_capabilities(sum(1 << each for each in SUFFICIENT))
+    with KernelSource(SourceOptions()) as source:
+        return [each.name for each in source.signals if each.attach]
+
+
+@pytest.mark.parametrize("missing", SUFFICIENT)
+def test_a_missing_capability_is_named(missing: Capability) -> None:
+    with ProcessPoolExecutor(
+        1, mp_context=multiprocessing.get_context("spawn")
+    ) as pool:
+        assert "CAP_" in pool.submit(_hint_without, missing).result(60)
+
+
+def _hint_without(missing: Capability) -> str:
+    keep_capabilities(sum(1 << each for each in SUFFICIENT if each != missing))
+    try:
+        KernelSource(SourceOptions()).close()
+    except KernelError as error:
+        return error.hint
+    return ""
+
+
+def test_without_rights_the_error_says_what_to_do() -> None:
+    assert in_a_process_of_its_own(_hint_without_any) == (
+        "run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"
+    )
+
+
+def _hint_without_any() -> str:
+    keep_capabilities(0)
+    try:
+        KernelSource(SourceOptions()).close()
+    except KernelError as error:
+        return error.hint
+    return ""
+
+
+def test_all_works_after_capabilities_are_dropped() -> None:
+    assert in_a_process_of_its_own(_work_after_drop) == (1, 1)
+
+
+def _work_after_drop() -> tuple[int, int]:
+    with KernelSource(SourceOptions()) as source:
+        assert drop_capabilities(source.losses) <= {Capability.BPF}
+        source.adopt()
+        source.set_cgroup_verdict(1, True)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            client = socket.create_connection(("127.0.0.1", port))
+            server, _ = listener.accept()
+        watch = Watch(source)
+        watch.scan()
+        source.recount_open()
+        source.read_udp()
+        client.close()
+        server.close()
+        watch.wait_closed(port, 1)
+        return watch.client(port).opened, watch.server(port).opened
