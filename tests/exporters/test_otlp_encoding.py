@@ -135,7 +135,7 @@ def test_bytes_equal_those_of_protobuf_objects(window_levels):
 
 
 @settings(max_examples=30, deadline=None)
-@given(levels(), st.integers(600, 5_000))
+@given(levels(), st.integers(700, 5_000))
 def test_small_requests_carry_the_same_points(level, limit):
     window = make_window({"az_az": level})
     requests = encode(window, limit=limit)

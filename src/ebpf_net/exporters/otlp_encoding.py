@@ -84,6 +84,11 @@ def attribute(number: int, key: str, value: str) -> bytes:
     return bytes_field(number, string_field(1, key) + bytes_field(2, any_value))
 
 
+def metric_head(name: str, description: str, unit: str) -> bytes:
+    """Return the fields of a Metric before its data."""
+    return string_field(1, name) + string_field(2, description) + string_field(3, unit)
+
+
 def encode_parts(parts: Sequence[Part], writer: RequestWriter) -> Iterator[Request]:
     """Yield the requests that carry all points of the parts, in order."""
     for part in parts:
@@ -118,7 +123,7 @@ def _metric_frame(metric: Metric, temporality: Temporality) -> tuple[bytes, byte
 
     The first ends with the key of the data, whose length follows.
     """
-    names = string_field(1, metric.name) + string_field(3, metric.unit)
+    names = metric_head(metric.name, metric.description, metric.unit)
     combined = varint_field(2, temporality)
     if metric.kind is Kind.GAUGE:
         return names + _length_key(5), b""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ebpf_net.exporters.internal_metrics import group_points
-from ebpf_net.exporters.otlp_encoding import Temporality, attribute
+from ebpf_net.exporters.otlp_encoding import Temporality, attribute, metric_head
 from ebpf_net.exporters.otlp_requests import Request, wrap_metrics
 from ebpf_net.exporters.protobuf_wire import (
     bytes_field,
     double_field,
     fixed64_field,
-    string_field,
     varint_field,
 )
 from ebpf_net.metrics import InternalMetric, Kind
@@ -43,7 +42,7 @@ def encode_internal(
 def _encode_metric(
     metric: InternalMetric, points: list[InternalPoint], start_ns: int, now_ns: int
 ) -> bytes:
-    names = string_field(1, metric.name) + string_field(3, metric.unit)
+    names = metric_head(metric.name, metric.description, metric.unit)
     start = fixed64_field(2, start_ns) if metric.kind is Kind.SUM else b""
     data = b"".join(
         bytes_field(1, start + fixed64_field(3, now_ns) + _value_fields(metric, point))

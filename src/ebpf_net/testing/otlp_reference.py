@@ -29,7 +29,9 @@ def build_request(
     scope_metrics = resource_metrics.scope_metrics.add()
     scope_metrics.scope.name, scope_metrics.scope.version = scope
     for metric in metrics:
-        message = metrics_pb2.Metric(name=metric.name, unit=metric.unit)
+        message = metrics_pb2.Metric(
+            name=metric.name, description=metric.description, unit=metric.unit
+        )
         for name, level in window.levels.items():
             _add_points(message, metric, window, name, level)
         if message.WhichOneof("data"):
