@@ -105,7 +105,9 @@ class System:
         )
         self.collectors[host.name] = program
         if wait:
-            program.wait_ready(lambda: self._heard_since(host.name, started))
+            program.wait_ready(
+                lambda: self._count_heard_since(started) == len(self.collectors)
+            )
         return program
 
     def count_internal(
@@ -131,13 +133,13 @@ class System:
         program = self.collectors.pop(name)
         assert program.stop(_END_SECONDS) == 0, program.read_log()
 
-    def _heard_since(self, host: str, started_ns: int) -> bool:
-        """Tell whether the reducer had a batch of this host after that time."""
+    def _count_heard_since(self, started_ns: int) -> int:
+        """Return of how many collectors the reducer had a batch after that time."""
         elapsed = time.monotonic_ns() - started_ns
-        return any(
-            sample.labels["host"] == host and sample.value < elapsed
+        return sum(
+            sample.name == "ebpf_net_time_since_last_message_ns"
+            and sample.value < elapsed
             for sample in read_samples(scrape(self.internal_port))
-            if sample.name == "ebpf_net_time_since_last_message_ns"
         )
 
     def __enter__(self) -> System:
