@@ -20,13 +20,13 @@ from ebpf_net.reducer.memory import (
     Learned,
     Memory,
     concat_ends,
-    find,
     find_ends,
     is_in,
     known_keys,
     no_ends,
     parts_of,
 )
+from ebpf_net.reducer.pairing import Groups, Pairs, group_endpoints, pair_rows
 from ebpf_net.reducer.rows import Rows
 
 
@@ -82,30 +82,6 @@ class Matched:
         )
 
 
-@dataclass(frozen=True)
-class _Groups:
-    """Rows with one key. ``best`` is the busiest row, ``of`` the group of each row."""
-
-    near: Int64
-    far: Int64
-    best: Int64
-    of: Int64
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """Which rows stand for the other end of a group, -1: none.
-
-    ``name_of_server`` is the row that names a server group's own end; ``is_near`` tells
-    which groups of clients have found their server by the near key.
-    """
-
-    client_of_server: Int64
-    server_of_client: Int64
-    name_of_server: Int64
-    is_near: Bool
-
-
 def match(
     rows: Rows, was_held: Bool, memory: Memory, now: Circumstances
 ) -> tuple[Matched, Learned]:
@@ -117,9 +93,7 @@ def match(
     tie = combine(ends.source, ends.process, ends.cgroup)
     client_rows = np.flatnonzero(rows.is_client)
     server_rows = np.flatnonzero(~rows.is_client)
-    clients = _group(rows.keys.near, rows.keys.far, client_rows, rows.weight, tie)
-    servers = _group(rows.keys.near, rows.keys.far, server_rows, rows.weight, tie)
-    pairs = _join(clients, servers, rows.weight, tie)
+    clients, servers, pairs = pair_rows(rows, client_rows, server_rows, tie)
     draft = _Draft(ends, len(rows))
     held_groups = np.zeros(len(servers.near), np.bool_)
     held_groups[servers.of[was_held[server_rows]]] = True
@@ -164,7 +138,7 @@ class _Draft:
         return np.arange(first, len(self.ends))
 
     def fill_servers(
-        self, rows: Int64, servers: _Groups, pairs: _Pairs, decided: _Decided
+        self, rows: Int64, servers: Groups, pairs: Pairs, decided: _Decided
     ) -> None:
         """Give servers' rows what was decided for their groups."""
         self.peer[rows] = decided.peer[servers.of]
@@ -200,8 +174,8 @@ class _Decided:
 
 def _decide_servers(
     draft: _Draft,
-    servers: _Groups,
-    pairs: _Pairs,
+    servers: Groups,
+    pairs: Pairs,
     was_held: Bool,
     memory: Memory,
     now: Circumstances,
@@ -277,7 +251,7 @@ def _find_servers(
 
 
 def _yield_to_servers(
-    draft: _Draft, rows: Rows, client_rows: Int64, servers: _Groups, decided: _Decided
+    draft: _Draft, rows: Rows, client_rows: Int64, servers: Groups, decided: _Decided
 ) -> None:
     if not decided.keeps.any():
         return
@@ -300,88 +274,12 @@ def _supersede(
     draft.volume[client_rows] &= ~replaced
 
 
-def _keys_only(groups: _Groups, chosen: Bool) -> KnownKeys:
+def _keys_only(groups: Groups, chosen: Bool) -> KnownKeys:
     near, far = groups.near[chosen], groups.far[chosen]
     return known_keys(near, far, no_ends(), np.ones(len(near), np.bool_))
 
 
 def _endpoints(rows: Rows, server_rows: Int64, ends: Ends, tie: Int64) -> KnownKeys:
-    keys = rows.keys
-    groups = _group(
-        keys.near_endpoint, keys.far_endpoint, server_rows, rows.weight, tie
-    )
+    groups = group_endpoints(rows, server_rows, tie)
     usable = np.ones(len(groups.near), np.bool_)
     return known_keys(groups.near, groups.far, ends.take(groups.best), usable)
-
-
-def _group(near: Int64, far: Int64, rows: Int64, weight: Int64, tie: Int64) -> _Groups:
-    """Group rows by their near key, sorted; the busiest row stands for each."""
-    keys = near[rows]
-    order = np.argsort(keys)
-    in_order = keys[order]
-    starts = np.ones(len(order), np.bool_)
-    starts[1:] = in_order[1:] != in_order[:-1]
-    number = np.cumsum(starts) - 1
-    of = np.empty(len(order), np.int64)
-    of[order] = number
-    begin = np.flatnonzero(starts)
-    ranked = rows[order]
-    best = ranked[begin]
-    if len(begin) < len(order):
-        best = _busiest(ranked, begin, number, weight, tie)
-    return _Groups(in_order[begin], far[best], best, of)
-
-
-def _busiest(
-    ranked: Int64, begin: Int64, number: Int64, weight: Int64, tie: Int64
-) -> Int64:
-    """Return the row of most weight in each group; of equal ones, that of most tie."""
-    for measure in (weight, tie):
-        values = measure[ranked]
-        most = np.maximum.reduceat(values, begin)
-        left = np.flatnonzero(values == most[number])
-        ranked, number = ranked[left], number[left]
-        if len(ranked) == len(begin):
-            return ranked
-        begin = np.flatnonzero(np.diff(number, prepend=-1))
-    return ranked[begin]
-
-
-def _join(clients: _Groups, servers: _Groups, weight: Int64, tie: Int64) -> _Pairs:
-    """Pair groups, on the same host first."""
-    client_best = np.full(len(servers.near), -1, np.int64)
-    server_best = np.full(len(clients.near), -1, np.int64)
-    server_self = np.full(len(servers.near), -1, np.int64)
-    place = find(clients.near, servers.near)
-    hit = place >= 0
-    client_best[hit] = clients.best[place[hit]]
-    server_best[place[hit]] = servers.best[hit]
-    server_self[hit] = servers.best[hit]
-    is_near = server_best >= 0
-    left_clients, left_servers = np.flatnonzero(server_best < 0), np.flatnonzero(~hit)
-    if len(left_clients) and len(left_servers):
-        far_clients = _regroup(clients, left_clients, weight, tie)
-        far_servers = _regroup(servers, left_servers, weight, tie)
-        place = find(far_clients.near, far_servers.near)
-        hit = place >= 0
-        peer = np.full(len(far_servers.near), -1, np.int64)
-        peer[hit] = far_clients.best[place[hit]]
-        back = np.full(len(far_clients.near), -1, np.int64)
-        back[place[hit]] = far_servers.best[hit]
-        client_best[left_servers] = peer[far_servers.of]
-        server_best[left_clients] = back[far_clients.of]
-        joined = hit[far_servers.of]
-        server_self[left_servers[joined]] = far_servers.best[far_servers.of[joined]]
-    return _Pairs(client_best, server_best, server_self, is_near)
-
-
-def _regroup(groups: _Groups, chosen: Int64, weight: Int64, tie: Int64) -> _Groups:
-    best = groups.best[chosen]
-    regrouped = _group(
-        groups.far[chosen],
-        groups.far[chosen],
-        np.arange(len(chosen)),
-        weight[best],
-        tie[best],
-    )
-    return _Groups(regrouped.near, regrouped.far, best[regrouped.best], regrouped.of)

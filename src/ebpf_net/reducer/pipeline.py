@@ -14,7 +14,7 @@ import numpy as np
 from ebpf_net.intake.batch import BatchKind
 from ebpf_net.intake.decode import DecodedBatch
 from ebpf_net.intake.sink import Overloaded
-from ebpf_net.reducer.aggregation import Limits, Partial, final, partial
+from ebpf_net.reducer.aggregation import Partial, partial
 from ebpf_net.reducer.engine import Engine
 from ebpf_net.reducer.enrichment import Detail, locate
 from ebpf_net.reducer.ingest import (
@@ -25,6 +25,7 @@ from ebpf_net.reducer.ingest import (
     source_key,
 )
 from ebpf_net.reducer.keys import Bool, text_key
+from ebpf_net.reducer.levels import Limits, final
 from ebpf_net.reducer.matching import Circumstances, Matched, Moment, match
 from ebpf_net.reducer.memory import RECENT_WINDOWS, Memory
 from ebpf_net.reducer.reference import Change, References
