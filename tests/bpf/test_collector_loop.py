@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ebpf_net.collectors.kernel.cgroup_tree import find_cgroup_root
 from ebpf_net.collectors.kernel.clock import SystemClock
 from ebpf_net.collectors.kernel.collector import CollectorOptions, KernelCollector
 from ebpf_net.collectors.kernel.hosts import HostLabels, read_host
@@ -44,7 +48,7 @@ class Running:
 
     def stop(self) -> None:
         self.collector.stop()
-        self._thread.join()
+        self._thread.join()  # a second time does nothing
 
     def rows(self, **wanted: int) -> list[dict[str, int]]:
         return [
@@ -220,3 +224,46 @@ def test_the_process_is_named_with_its_program(listener: socket.socket) -> None:
     assert own["executable"] == os.readlink("/proc/self/exe")
     (row, *_) = run.rows(local_port=port_of(listener), role=Role.SERVER)
     assert row["process_id"] == own["process_id"]
+
+
+_CONNECT_IN_CGROUP = """
+import os, socket, sys
+with open(sys.argv[1] + "/cgroup.procs", "w") as file:
+    file.write(str(os.getpid()))
+with socket.create_connection(("127.0.0.1", int(sys.argv[2]))) as client:
+    client.sendall(bytes(100))
+"""
+
+
+@contextlib.contextmanager
+def made_cgroup(name: str) -> Iterator[Path]:
+    path = find_cgroup_root() / f"collector-loop-{os.getpid()}" / name
+    path.mkdir(parents=True)
+    try:
+        yield path
+    finally:
+        path.rmdir()
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_only_wanted_cgroups_are_collected(listener: socket.socket, late: bool) -> None:
+    port = port_of(listener)
+    with contextlib.ExitStack() as stack:
+        wanted = "*/wanted*"
+        parent = stack.enter_context(made_cgroup("parent"))
+        if late:
+            run = stack.enter_context(running(include_cgroup=(wanted,)))
+        paths = [stack.enter_context(made_cgroup(name)) for name in ("wanted1", "not")]
+        if not late:
+            run = stack.enter_context(running(include_cgroup=(wanted,)))
+        for path in [*paths, parent]:
+            arguments = [sys.executable, "-c", _CONNECT_IN_CGROUP, str(path), str(port)]
+            subprocess.run(arguments, check=True, timeout=60)
+            listener.accept()[0].close()
+        number = paths[0].stat().st_ino
+        run.stop()
+    rows = run.rows(remote_port=port) + run.rows(local_port=port)
+    assert {row["cgroup_id"] for row in rows} == {number}
+    assert run.totals(cgroup_id=number)["bytes_sent"] == 100
