@@ -183,3 +183,80 @@ def test_sum_is_exact_whatever_the_limit(windows, limit):
     assert sum(value[0] for value in values) == expected[0]
     assert sum(value[1] for value in values) == expected[1]
     assert state.series <= limit + 2
+
+
+class Model:
+    """The same as CumulativeState without a limit, one edge after another."""
+
+    def __init__(self, stale_windows):
+        self.stale_windows = stale_windows
+        self.totals = {}
+        self.samples = {}
+        self.seen = {}
+
+    def add(self, number, names, rows, sample_rows):
+        keys = [
+            (names[source], names[dest], int(protocol))
+            for source, dest, protocol, _ in rows
+        ]
+        for key, row in zip(keys, rows, strict=True):
+            value, packets, start, _ = self.totals.get(key, (0, 0, number, False))
+            self.totals[key] = (value + row[3], packets + 1, start, False)
+            self.seen[key] = number
+        for edge, kind, bucket, count in sample_rows:
+            key = (*keys[edge], kind, bucket)
+            self.samples[key] = self.samples.get(key, 0) + count
+        for key in list(self.totals):
+            if self.seen[key] <= number - self.stale_windows:
+                del self.totals[key]
+        self.samples = {
+            key: count for key, count in self.samples.items() if key[:3] in self.totals
+        }
+
+
+def keyed_samples(state):
+    series = state.totals()["az_az"]
+    names = series.level.nodes.column("workload.name").to_pylist()
+    edges = series.level.edges.to_pylist()
+    return {
+        (
+            names[edges[row["edge"]]["source"]],
+            names[edges[row["edge"]]["dest"]],
+            edges[row["edge"]]["protocol"],
+            row["kind"],
+            row["bucket"],
+        ): row["count"]
+        for row in series.level.samples.to_pylist()
+    }
+
+
+@st.composite
+def model_windows(draw):
+    rows = draw(edges)
+    keys = st.tuples(
+        st.integers(0, max(len(rows) - 1, 0)), st.integers(1, 4), st.integers(-90, 40)
+    )
+    chosen = draw(st.sets(keys, max_size=6)) if rows else set()
+    samples = [(*key, draw(st.integers(1, 100))) for key in chosen]
+    return draw(st.permutations(NAMES)), rows, samples
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(model_windows(), min_size=1, max_size=6), st.integers(1, 3))
+def test_totals_equal_those_of_one_edge_after_another(windows, stale_windows):
+    state, model = CumulativeState(1000, stale_windows), Model(stale_windows)
+    for number, (names, rows, samples) in enumerate(windows):
+        columns = [
+            {
+                "source": source,
+                "dest": dest,
+                "protocol": int(protocol),
+                "bytes": value,
+                "packets": 1,
+            }
+            for source, dest, protocol, value in rows
+        ]
+        state.add(window(number, names, columns, samples))
+        model.add(number, names, rows, samples)
+        assert totals_of(state) == model.totals
+        assert keyed_samples(state) == model.samples

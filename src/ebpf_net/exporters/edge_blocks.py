@@ -6,11 +6,9 @@ Everything is a NumPy column; a block is small enough to be held with its labels
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ebpf_net.metrics import Metric
@@ -39,7 +37,12 @@ def window_series(window: Window) -> dict[str, LevelSeries]:
     """Return the levels of a window, whose values all begin with it."""
     return {
         name: LevelSeries(
-            level,
+            # One chunk a column: blocks look into them without copying.
+            replace(
+                level,
+                edges=level.edges.combine_chunks(),
+                samples=level.samples.combine_chunks(),
+            ),
             np.full(level.edges.num_rows, window.start_ns, np.int64),
             np.zeros(level.edges.num_rows, np.bool_),
         )
@@ -73,20 +76,19 @@ class EdgeBlock:
     def samples(self, kind: Sample) -> EdgeSamples:
         """Return the samples of a kind that have been counted at least once."""
         table = self.series.level.samples
-        mask = pc.and_(
-            pc.equal(table.column("kind"), pa.scalar(int(kind), pa.int8())),
-            pc.greater(table.column("count"), pa.scalar(0, pa.int64())),
-        )
-        chosen = table.filter(mask)
-        edges = chosen.column("edge").to_numpy().astype(np.int64)
-        rows = np.searchsorted(self.rows, edges)
-        inside = np.flatnonzero(
-            self.rows[np.minimum(rows, len(self.rows) - 1)] == edges
-        )
+        edges = table.column("edge").to_numpy()
+        # Samples are sorted by edge, so the block's lie in one range.
+        start = int(np.searchsorted(edges, self.rows[0]))
+        end = int(np.searchsorted(edges, self.rows[-1], "right"))
+        edges = edges[start:end].astype(np.int64)
+        kinds = table.column("kind").to_numpy()[start:end]
+        counts = table.column("count").to_numpy()[start:end]
+        rows = np.minimum(np.searchsorted(self.rows, edges), len(self.rows) - 1)
+        mine = (kinds == int(kind)) & (counts > 0) & (self.rows[rows] == edges)
         return EdgeSamples(
-            rows=rows[inside],
-            buckets=chosen.column("bucket").to_numpy()[inside].astype(np.int64),
-            counts=chosen.column("count").to_numpy()[inside].astype(np.int64),
+            rows=rows[mine],
+            buckets=table.column("bucket").to_numpy()[start:end][mine].astype(np.int64),
+            counts=counts[mine].astype(np.int64),
         )
 
 
