@@ -3,11 +3,12 @@
  * Loads whose size is known, over loopback. Each line on standard input is a number and is
  * answered with a number; the end of the input ends the program.
  *
- *   connections churn PAIRS RATE   opens RATE connections a second; answers how many so far
- *   connections hold PAIRS NET     keeps PAIRS open to 127.NET.0.0/16; sends a byte both ways
- *                                  on each of them; answers how many there are
- *   connections tcp                exchanges so many messages; answers packets on the wire
- *   connections udp                exchanges so many messages; answers datagrams
+ *   connections churn PAIRS RATE PEERS   opens RATE connections a second, to PEERS addresses from
+ *                                        each of PAIRS threads; answers how many so far
+ *   connections hold PAIRS NET           keeps PAIRS open to 127.NET.0.0/16; sends a byte both
+ *                                        ways on each of them; answers how many there are
+ *   connections tcp                      exchanges so many messages; answers packets on the wire
+ *   connections udp                      exchanges so many messages; answers datagrams
  */
 #include <arpa/inet.h>
 #include <linux/tcp.h>
@@ -24,10 +25,17 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { REQUEST_BYTES = 200, RESPONSE_BYTES = 1000, PORT = 5001, CONNECTIONS_PER_ADDRESS = 4000 };
+enum {
+	REQUEST_BYTES = 200,
+	RESPONSE_BYTES = 1000,
+	PORT = 900, /* below those that clients get */
+	ANY_ADDRESS = 0,
+	CONNECTIONS_PER_ADDRESS = 4000,
+};
 
 static atomic_long connections;
 static long rate_of_a_pair;
+static uint32_t peers_of_a_pair;
 
 static int check(int result, const char *what)
 {
@@ -42,7 +50,8 @@ static struct sockaddr_in loopback(uint32_t host, uint16_t port)
 {
 	return (struct sockaddr_in){ .sin_family = AF_INET,
 				     .sin_port = htons(port),
-				     .sin_addr.s_addr = htonl(0x7f000000 | host) };
+				     .sin_addr.s_addr =
+					     host ? htonl(0x7f000000 | host) : INADDR_ANY };
 }
 
 static int listen_at(uint32_t host, uint16_t port)
@@ -97,7 +106,7 @@ static void *serve(void *argument)
 static void *request(void *argument)
 {
 	static const char message[REQUEST_BYTES];
-	uint32_t host = (intptr_t)argument;
+	uint16_t port = PORT + (intptr_t)argument;
 	struct timespec start, due;
 	char last;
 
@@ -109,7 +118,7 @@ static void *request(void *argument)
 		due.tv_sec = start.tv_sec + after_ns / 1000000000;
 		due.tv_nsec = after_ns % 1000000000;
 		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL);
-		client = connect_to(host, PORT);
+		client = connect_to(1 + number % peers_of_a_pair, port);
 		check(send(client, message, sizeof(message), MSG_NOSIGNAL), "send");
 		read_fully(client, RESPONSE_BYTES);
 		recv(client, &last, 1, 0); /* the server closes first */
@@ -119,13 +128,14 @@ static void *request(void *argument)
 	return NULL;
 }
 
-static void start_churn(int pairs, long rate)
+static void start_churn(int pairs, long rate, uint32_t peers)
 {
 	pthread_t thread;
 
 	rate_of_a_pair = rate / pairs;
+	peers_of_a_pair = peers;
 	for (intptr_t pair = 1; pair <= pairs; pair++) {
-		intptr_t listener = listen_at(pair, PORT);
+		intptr_t listener = listen_at(ANY_ADDRESS, PORT + pair);
 
 		pthread_create(&thread, NULL, serve, (void *)listener);
 		pthread_create(&thread, NULL, request, (void *)pair);
@@ -216,8 +226,8 @@ int main(int count, char **arguments)
 	char line[64];
 	long held = 0;
 
-	if (!strcmp(mode, "churn") && count == 4) {
-		start_churn(atoi(arguments[2]), atol(arguments[3]));
+	if (!strcmp(mode, "churn") && count == 5) {
+		start_churn(atoi(arguments[2]), atol(arguments[3]), atoi(arguments[4]));
 	} else if (!strcmp(mode, "hold") && count == 4) {
 		allow_many_files();
 		held = atol(arguments[2]);

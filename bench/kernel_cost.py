@@ -48,7 +48,7 @@ def measure_connections(measurement: Measurement) -> dict[str, object]:
     sides, runs, kinds = [], [], {}
     with (
         KernelSource(SourceOptions()) as source,
-        measurement.load("churn", 2, CONNECTIONS_A_SECOND) as load,
+        measurement.load("churn", 2, CONNECTIONS_A_SECOND, 1) as load,
     ):
         programs = Programs(os.getpid())
         source.adopt()
