@@ -74,7 +74,7 @@ def test_a_name_that_is_no_text_does_no_harm():
 
 
 def test_a_process_ends_some_windows_after_it_was_last_seen():
-    table = ProcessTable()
+    table = ProcessTable(forget_after_windows=6)
     observe(table, 1, 2)
     table.take_changes()
     for _ in range(5):

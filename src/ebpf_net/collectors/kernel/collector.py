@@ -99,6 +99,7 @@ class KernelCollector:
         self._clock_steps = 0
         self._clock_offset_ns = clock.wall_ns() - clock.monotonic_ns()
         self._losses: dict[str, int] = {}
+        self._next_logged_loss = 1
 
     def run(self) -> None:
         """Collect until ``stop``, then hand over the last window and return."""
@@ -185,10 +186,20 @@ class KernelCollector:
         )
         self._losses = losses
         if lost:
-            _LOG.warning("records were lost: counting open connections anew")
+            self._log_losses()
             still_open, held = self._source.recount_open()
             self._builder.add_tcp(held)
             self._builder.restart_open(still_open)
+
+    def _log_losses(self) -> None:
+        total = sum(self._losses.get(cause, 0) for cause in _CAUSES_OF_RECOUNT)
+        if total >= self._next_logged_loss:
+            self._next_logged_loss = 10 * total  # seldom enough for any rate
+            _LOG.warning(
+                "%d records were lost since the start; open connections are counted "
+                "anew",
+                total,
+            )
 
     def _take_docker_answers(self) -> None:
         for container_id, details in self._docker.take_answers():

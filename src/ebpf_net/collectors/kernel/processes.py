@@ -17,7 +17,7 @@ Table = dict[str, npt.NDArray[Any] | Sequence[str]]
 _NANOSECONDS_PER_TICK = 10_000_000  # USER_HZ is 100
 _PID_BITS = 22  # Linux: PID_MAX_LIMIT is 1 << 22
 _MAX_PROCESSES = 16_384
-_FORGET_AFTER_WINDOWS = 6
+_FORGET_AFTER_WINDOWS = 30  # batches that are resent may still speak of it
 _MAX_READS_A_WINDOW = 1000
 _START_FIELD = 19  # field 22 of /proc/PID/stat, counted from the one after comm
 _DELETED = " (deleted)"
@@ -55,9 +55,13 @@ class ProcessTable:
     """Rows of processes, bounded: the one that was not seen for longest goes first."""
 
     def __init__(
-        self, proc: Path = Path("/proc"), max_processes: int = _MAX_PROCESSES
+        self,
+        proc: Path = Path("/proc"),
+        max_processes: int = _MAX_PROCESSES,
+        forget_after_windows: int = _FORGET_AFTER_WINDOWS,
     ) -> None:
         self._proc = proc
+        self._forget_after_windows = forget_after_windows
         self._max_processes = max_processes
         self._rows: OrderedDict[int, _Row] = OrderedDict()  # by time seen
         self._last_seen: dict[int, int] = {}
@@ -86,7 +90,7 @@ class ProcessTable:
             if process in self._rows:
                 self._rows.move_to_end(process)
                 self._last_seen[process] = self._window
-        oldest = self._window - _FORGET_AFTER_WINDOWS
+        oldest = self._window - self._forget_after_windows
         while self._rows:
             process = next(iter(self._rows))
             if self._last_seen[process] > oldest:

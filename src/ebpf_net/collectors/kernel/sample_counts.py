@@ -96,9 +96,12 @@ class SampleCounts:
     def _merge(
         self, new: npt.NDArray[np.int64], new_counts: npt.NDArray[np.int64]
     ) -> None:
-        codes, inverse = np.unique(
-            np.concatenate([self._codes, new]), return_inverse=True
-        )
-        counts = np.zeros(codes.size, np.int64)
-        np.add.at(counts, inverse, np.concatenate([self._counts, new_counts]))
-        self._codes, self._counts = codes, counts
+        codes = np.concatenate([self._codes, new])
+        order = np.argsort(codes)
+        codes = codes[order]
+        is_first = np.ones(codes.size, np.bool_)
+        is_first[1:] = codes[1:] != codes[:-1]
+        starts = np.flatnonzero(is_first)
+        counts = np.concatenate([self._counts, new_counts])[order]
+        self._codes = codes[starts]
+        self._counts = np.add.reduceat(counts, starts)

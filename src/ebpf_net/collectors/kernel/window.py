@@ -184,6 +184,8 @@ class WindowBuilder:
 
     def _wanted(self, ends: Records, owners: Records) -> npt.NDArray[np.bool_] | None:
         """Say which records the user wants; None: all of them."""
+        if not (self._cgroups.is_filtered or self._leave_out_loopback):
+            return None
         unwanted = np.zeros(ends.size, np.bool_)
         if self._cgroups.is_filtered:
             with self._references_lock:
