@@ -116,6 +116,14 @@ def render_metrics() -> str:
                 ("`az_az`", "az", "az", "always"),
             ),
         ),
+        "",
+        "## About the system itself",
+        "",
+        (
+            "[Internal metrics](internal-metrics.md) tells what these mean: "
+            + ", ".join(_code(metric.name) for metric in INTERNAL_METRICS)
+            + "."
+        ),
     ]  # fmt: skip
     return _page(lines)
 
