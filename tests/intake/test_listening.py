@@ -76,3 +76,9 @@ def test_certificate_that_is_none_is_a_wrong_setting(tmp_path):
     (tmp_path / "cert.pem").write_text("nothing")
     with pytest.raises(SettingError):
         server_tls(ServerOptions(tls_certificate=tmp_path / "cert.pem"))
+
+
+def test_protocol_is_named_so_that_replies_leave_at_once():
+    (listener,) = open_sockets(ServerOptions(host="127.0.0.1", port=0))
+    with listener:
+        assert listener.proto == socket.IPPROTO_TCP

@@ -99,9 +99,12 @@ class IntakeClient:
         }
 
     def close(self, timeout: float) -> bool:
-        """Try to get everything committed; what is not stays on disk.
+        """Hand over what is left; what is not committed stays on disk.
 
-        Returns whether nothing is left. Call it once, after the last ``submit``.
+        What the reducer has taken is not waited for if a copy is on disk: the next
+        start sends it again unless it was committed, and it counts once all the same.
+        Returns whether the reducer has taken everything. Call it once, after the last
+        ``submit``.
         """
         deadline = time.monotonic() + timeout
         with self._wake:
@@ -112,9 +115,9 @@ class IntakeClient:
             self._stopping = True
             self._wake.notify_all()
         self._threads[1].join(1.0)
-        left = bool(self._spool.incarnations())
+        is_taken = self._is_taken()
         self._spool.close()
-        return not left
+        return is_taken
 
     # The writer's thread
 
@@ -148,8 +151,20 @@ class IntakeClient:
                 return True
             if self._deadline is None:
                 return False
-        left = self._spool.incarnations()
-        return not left or time.monotonic() >= self._deadline
+            deadline = self._deadline
+        if not self._spool.incarnations() or time.monotonic() >= deadline:
+            return True
+        return self._is_taken() and self._spool.write()
+
+    def _is_taken(self) -> bool:
+        """Whether the reducer has all there is, committed or not."""
+        lanes = self._lanes
+        return all(
+            incarnation in lanes
+            and lanes[incarnation].snapshot_taken
+            and lanes[incarnation].cursor >= self._spool.last(incarnation)
+            for incarnation in self._spool.incarnations()
+        )
 
     def _step(self) -> None:
         """Send the next batch, or wait for one."""

@@ -37,7 +37,6 @@ REASONS: Mapping[str, str] = {
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _MAX_MESSAGE_METADATA = 65_536
 _MAX_ZSTD_WINDOW = 8 << 20
-_CHUNK = 1 << 20
 _RECORD_BATCH_COMPRESSION = 3  # field of the flatbuffer table RecordBatch, Message.fbs
 _MESSAGE_HEADER = 2  # field of the flatbuffer table Message
 
@@ -99,7 +98,7 @@ def decode_tables(body: bytes, limits: Limits | None = None) -> dict[str, pa.Tab
     tables = dict(_EMPTY)
     present: set[str] = set()
     try:
-        for stream in _read_streams(pa.py_buffer(plain), _Budget(limits)):
+        for stream in _read_streams(plain, _Budget(limits)):
             if stream.name in present:
                 raise BatchError("table", f"{stream.name} comes twice")
             present.add(stream.name)
@@ -111,22 +110,27 @@ def decode_tables(body: bytes, limits: Limits | None = None) -> dict[str, pa.Tab
     return tables
 
 
-def decompress(body: bytes, max_bytes: int) -> bytes:
-    """Return what one zstd frame holds, never allocating what it merely claims."""
+def decompress(body: bytes, max_bytes: int) -> pa.Buffer:
+    """Return what one zstd frame holds.
+
+    The buffer has the size that the frame claims, but only what is really decompressed
+    is ever touched. It is Arrow's memory, which is kept for the next batch.
+    """
     claimed = _claimed_size(body, max_bytes)
-    chunks: list[bytes] = []
+    plain = pa.allocate_buffer(claimed)
+    view = memoryview(plain)
     total = 0
     decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW)
     try:
         reader = decompressor.stream_reader(body, read_across_frames=True)
-        while total <= claimed and (chunk := reader.read(_CHUNK)):
-            total += len(chunk)
-            chunks.append(chunk)
+        while total < claimed and (size := reader.readinto(view[total:])):
+            total += size
+        more = reader.read(1)
     except zstandard.ZstdError as error:
         raise BatchError("zstd", str(error)) from error
-    if total != claimed:
+    if total != claimed or more:
         raise BatchError("zstd", f"not the {claimed} bytes that the frame claims")
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return plain
 
 
 def _claimed_size(body: bytes, max_bytes: int) -> int:

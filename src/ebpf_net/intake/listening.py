@@ -95,7 +95,8 @@ def _listen(
 ) -> socket.socket | None:
     """Bind and listen; None where the host lacks an optional address family."""
     try:
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # asyncio sets TCP_NODELAY only where the protocol is named.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except OSError as error:
         if optional:
             return None
