@@ -62,7 +62,7 @@ def _collect(settings: Settings, source: KernelSource, spool: Spool) -> None:
         collector.run()
     finally:
         if not client.close(_FLUSH_SECONDS):
-            logger.warning("some batches stay on disk until the next start")
+            logger.warning("the reducer has not taken all; the rest waits on disk")
 
 
 def source_options(settings: Settings) -> SourceOptions:

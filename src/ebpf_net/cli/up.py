@@ -132,14 +132,16 @@ class _Watcher:
         self._collector = collector
         self._stop = stop
         self._show = show
+        self._is_ending = False
+        self._ended_by_itself = False
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
         self._thread.start()
 
     def finish(self) -> int:
         """End the collector; 1 if it had ended by itself, after saying why."""
-        failed = self._collector.poll() is not None
-        if not failed:
+        if not self._ended_by_itself:
+            self._is_ending = True
             self._collector.terminate()
         try:
             self._collector.wait(_FLUSH_SECONDS)
@@ -147,7 +149,7 @@ class _Watcher:
             self._collector.kill()
             self._collector.wait()
         self._thread.join()
-        return int(failed)
+        return int(self._ended_by_itself)
 
     def tell(self) -> None:
         """Print what was kept back."""
@@ -160,4 +162,6 @@ class _Watcher:
                 sys.stderr.write(line)
             else:
                 self._lines.append(line)
+        self._collector.wait()
+        self._ended_by_itself = not self._is_ending
         self._stop.set()

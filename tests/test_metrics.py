@@ -1,0 +1,62 @@
+import pytest
+
+from ebpf_net.errors import SettingError
+from ebpf_net.metrics import INTERNAL_METRICS, METRICS, Kind, select_metrics
+from ebpf_net.schema import LEVEL_EDGES
+
+REFERENCE = {
+    "tcp.bytes": "By",
+    "tcp.rtt.num_measurements": "1",
+    "tcp.active": "1",
+    "tcp.rtt.average": "us",
+    "tcp.packets": "1",
+    "tcp.retrans": "1",
+    "tcp.syn_timeouts": "1",
+    "tcp.new_sockets": "1",
+    "tcp.resets": "1",
+    "udp.bytes": "By",
+    "udp.packets": "1",
+    "udp.drops": "1",
+    "udp.active": "1",
+}
+
+
+def names(metrics):
+    return {metric.name for metric in metrics}
+
+
+def test_names_and_units_of_the_reference_stay():
+    units = {metric.name: metric.unit for metric in METRICS}
+    assert {name: units.get(name) for name in REFERENCE} == REFERENCE
+
+
+def test_every_metric_reads_a_column_of_the_level_table():
+    columns = {name for name, _ in LEVEL_EDGES}
+    for metric in METRICS:
+        assert metric.column in columns
+        assert not metric.divisor or metric.divisor in columns
+        assert (metric.kind is Kind.HISTOGRAM) <= (metric.sample is not None)
+
+
+def test_num_measurements_is_off_unless_asked():
+    assert "tcp.rtt.num_measurements" not in names(select_metrics())
+    enabled = select_metrics(enable=["tcp.rtt.num_measurements"])
+    assert "tcp.rtt.num_measurements" in names(enabled)
+
+
+def test_enable_wins_over_disable():
+    selected = select_metrics(disable=["tcp.all", "udp.bytes"], enable=["tcp.bytes"])
+    assert names(selected) == {"tcp.bytes", "udp.packets", "udp.drops", "udp.active"}
+
+
+def test_groups_of_the_reference_without_metrics_yet_are_no_error():
+    assert select_metrics(disable=["http.all", "dns.all", "none"]) == select_metrics()
+
+
+def test_unknown_metric_is_one_clear_error():
+    with pytest.raises(SettingError, match=r"'tcp\.byte' is no metric"):
+        select_metrics(disable=["tcp.byte"])
+
+
+def test_internal_names_are_unique():
+    assert len({metric.name for metric in INTERNAL_METRICS}) == len(INTERNAL_METRICS)

@@ -1,0 +1,30 @@
+import pyarrow as pa
+import pytest
+
+from ebpf_net.schema import (
+    AZ_LABELS,
+    LEVEL_EDGES,
+    LEVEL_SAMPLES,
+    NODE_LABELS,
+    REFERENCE_KEYS,
+    TABLES,
+)
+
+
+@pytest.mark.parametrize("columns", [*TABLES.values(), LEVEL_EDGES, LEVEL_SAMPLES])
+def test_columns_are_arrow_types_with_unique_names(columns):
+    for _, kind in columns:
+        assert pa.type_for_alias(kind) is not None
+    names = [name for name, _ in columns]
+    assert len(set(names)) == len(names)
+
+
+def test_reference_tables_have_their_key_and_a_mark_for_removal():
+    for table, key in REFERENCE_KEYS.items():
+        names = dict(TABLES[table])
+        assert key in names
+        assert names["removed"] == "bool"
+
+
+def test_an_az_end_has_no_label_of_a_single_node():
+    assert set(NODE_LABELS) - set(AZ_LABELS) == {"id", "ip", "pod", "workload.uid"}
