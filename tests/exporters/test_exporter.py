@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 
 import pytest
 
@@ -28,3 +30,13 @@ def test_every_exporter_answers_for_its_windows(build):
     exporter.close(10)
     assert answers == [True]
     assert all(point.name.startswith("ebpf_net.") for point in exporter.metrics())
+
+
+def test_exporters_do_without_protobuf():
+    # It is a dependency of the tests only.
+    modules = "json_lines, otlp_client, prometheus"
+    code = (
+        f"import sys\nfrom ebpf_net.exporters import {modules}\n"
+        "sys.exit('google.protobuf' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

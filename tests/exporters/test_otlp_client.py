@@ -247,6 +247,18 @@ def test_cumulative_sums_start_with_their_series():
         assert bytes_metric.sum.data_points[0].start_time_unix_nano == START_NS
 
 
+def test_late_window_does_not_turn_totals_back():
+    with (
+        GrpcReceiver() as receiver,
+        exporter_to(receiver, temporality=Temporality.CUMULATIVE) as exporter,
+    ):
+        export(exporter, window(1), window(0))
+        assert [points["tcp.bytes"] for points in take_all(receiver)] == [
+            [(2, 2)],
+            [(2, 3)],
+        ]
+
+
 def test_gauges_of_a_window_in_two_parts_add_up():
     with GrpcReceiver() as receiver, exporter_to(receiver, METRICS) as exporter:
         export(exporter, window(0, open=2), window(0, open=3))

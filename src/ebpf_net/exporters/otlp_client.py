@@ -60,6 +60,7 @@ class OtlpExporter:
         self._metrics = tuple(metrics)
         self._name = name
         self._start_ns = time.time_ns()
+        self._latest_end_ns = 0
         self._prefixes = (
             resource_metrics_prefix(settings.resource),
             scope_metrics_prefix(),
@@ -153,6 +154,7 @@ class OtlpExporter:
 
     def _parts(self, window: Window) -> list[Part]:
         temporality, end_ns = self._settings.temporality, window.end_ns
+        sums_end_ns = end_ns
         sums = gauges = window_series(window)
         if self._gauges.add(window) and self._gauges.merged:
             gauges = self._gauges.levels()
@@ -160,12 +162,15 @@ class OtlpExporter:
             with self._totals_lock:
                 self._totals.add(window)
                 sums = self._totals.totals()
+            # What came late is in the totals of now, not of then.
+            self._latest_end_ns = max(self._latest_end_ns, end_ns)
+            sums_end_ns = self._latest_end_ns
         if sums is gauges:
             return [Part(sums, end_ns, self._metrics, temporality)]
         is_gauge = [metric.kind is Kind.GAUGE for metric in self._metrics]
         others = [not gauge for gauge in is_gauge]
         return [
-            Part(sums, end_ns, [*compress(self._metrics, others)], temporality),
+            Part(sums, sums_end_ns, [*compress(self._metrics, others)], temporality),
             Part(gauges, end_ns, [*compress(self._metrics, is_gauge)], temporality),
         ]
 

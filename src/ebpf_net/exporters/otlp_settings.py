@@ -64,9 +64,9 @@ class OtlpSettings:
     queue_windows: int = 64  # that may wait; the oldest is dropped for a new one
     give_up_seconds: float = 600.0  # a window is not tried again after this long
     first_delay_seconds: float = 0.5  # before a second try; doubled at each further one
-    longest_delay_seconds: float = 30.0
+    longest_delay_seconds: float = 10.0
     stale_windows: int = 30  # a cumulative series ends unseen for this many windows
-    series_limit: int = 1_000_000  # cumulative series held, over all levels
+    series_limit: int = 1_000_000  # cumulative series held of each level
 
     def __post_init__(self) -> None:
         if bool(self.client_key) != bool(self.client_certificate):

@@ -35,7 +35,7 @@ class PrometheusExporter:
     def __init__(
         self,
         metrics: Sequence[Metric],
-        series_limit: int = 1_000_000,
+        series_limit: int = 100_000,
         stale_windows: int = 30,
     ) -> None:
         self._metrics = tuple(metrics)
