@@ -138,8 +138,19 @@ def test_labels_that_join_alike_are_two_nodes():
 def test_missing_level_grows_stale():
     state = CumulativeState(10, stale_windows=1)
     state.add(window(0, "ab", [{"source": 0, "dest": 1}]))
-    state.add(make_window({}))
+    state.add(make_window({}, START_NS + WINDOW_NS))
     assert state.series == 0
+
+
+def test_late_windows_make_no_series_stale():
+    state = CumulativeState(10, stale_windows=2)
+    state.add(window(1, "ab", [{"source": 0, "dest": 1, "bytes": 1}]))
+    for _ in range(5):
+        state.add(window(0, "ba", [{"source": 0, "dest": 1, "bytes": 1}]))
+    assert totals_of(state) == {
+        ("a", "b", 6): (1, 0, 1, False),
+        ("b", "a", 6): (5, 0, 0, False),
+    }
 
 
 edges = st.lists(

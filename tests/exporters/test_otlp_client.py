@@ -247,6 +247,17 @@ def test_cumulative_sums_start_with_their_series():
         assert bytes_metric.sum.data_points[0].start_time_unix_nano == START_NS
 
 
+def test_series_over_the_limit_are_counted():
+    settings = {"temporality": Temporality.CUMULATIVE, "series_limit": 0}
+    with GrpcReceiver() as receiver, exporter_to(receiver, **settings) as exporter:
+        assert export(exporter, window(0), window(1)) == [True, True]
+        assert counts(exporter)["points", "overflowed"] == 2
+        assert [points["tcp.bytes"] for points in take_all(receiver)] == [
+            [(1, 1)],
+            [(2, 3)],
+        ]
+
+
 def test_late_window_does_not_turn_totals_back():
     with (
         GrpcReceiver() as receiver,

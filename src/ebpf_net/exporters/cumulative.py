@@ -61,6 +61,7 @@ class CumulativeState:
     def __init__(self, series_limit: int, stale_windows: int) -> None:
         self._series_limit = series_limit
         self._stale_windows = stale_windows
+        self._latest_start_ns = 0
         self._levels: dict[str, _LevelState] = {}
 
     @property
@@ -74,13 +75,16 @@ class CumulativeState:
         return sum(level.series for level in self._levels.values())
 
     def add(self, window: Window) -> None:
-        """Add a window's values."""
-        for name, level in window.levels.items():
-            if name not in self._levels:
-                self._levels[name] = _LevelState(self._series_limit)
-            self._levels[name].add(level, window.start_ns)
-        for state in self._levels.values():
-            state.end_window(self._stale_windows)
+        """Add a window's values; one that came late makes no series older."""
+        is_next = window.start_ns > self._latest_start_ns
+        self._latest_start_ns = max(self._latest_start_ns, window.start_ns)
+        for name in window.levels.keys() - self._levels.keys():
+            self._levels[name] = _LevelState(self._series_limit)
+        for name, state in self._levels.items():
+            state.age += is_next
+            if name in window.levels:
+                state.add(window.levels[name], window.start_ns)
+            state.end_stale(self._stale_windows)
 
     def totals(self) -> dict[str, LevelSeries]:
         """Return a copy of the totals; ``open`` is a sum too, so no gauge any more."""
@@ -119,7 +123,7 @@ class _LevelState:
 
     def __init__(self, series_limit: int) -> None:
         self._series_limit = series_limit
-        self._window = 0
+        self.age = 0  # in windows
         self.overflowed = 0
         self._node_ids: dict[bytes, int] = {}
         self._nodes = _no_nodes()  # row number: a node's id - 1
@@ -127,7 +131,7 @@ class _LevelState:
         self._keys = np.empty(0, np.int64)
         self._values = np.empty((0, len(_TOTAL_COLUMNS)), np.int64)
         self._start_ns = np.empty(0, np.int64)
-        self._last_window = np.empty(0, np.int64)
+        self._last_age = np.empty(0, np.int64)
         self._sample_index = _KeyIndex.empty()
         self._sample_keys = np.empty(0, np.int64)
         self._sample_counts = np.empty(0, np.int64)
@@ -150,13 +154,12 @@ class _LevelState:
         for position, name in enumerate(_TOTAL_COLUMNS):
             column = edges.column(name).to_numpy()
             np.add.at(self._values[:, position], slots, column)
-        self._last_window[slots] = self._window
+        self._last_age[slots] = self.age
         self._add_samples(level.samples, slots)
 
-    def end_window(self, stale_windows: int) -> None:
-        """Count the window; now and then let go of series that have ended."""
-        self._window += 1
-        alive = self._last_window > self._window - 1 - stale_windows
+    def end_stale(self, stale_windows: int) -> None:
+        """Let go of series that were not seen for so many windows."""
+        alive = self._last_age > self.age - stale_windows
         unused_nodes = len(self._node_ids) - 2 * self.series
         if not alive.all() or unused_nodes > _UNUSED_NODES:
             self._keep(np.flatnonzero(alive))
@@ -230,7 +233,7 @@ class _LevelState:
         empty = np.zeros((count, len(_TOTAL_COLUMNS)), np.int64)
         self._values = np.concatenate([self._values, empty])
         self._start_ns = np.append(self._start_ns, np.full(count, start_ns))
-        self._last_window = np.append(self._last_window, np.zeros(count, np.int64))
+        self._last_age = np.append(self._last_age, np.zeros(count, np.int64))
 
     def _add_samples(self, samples: pa.Table, slots: Integers) -> None:
         edges = samples.column("edge").to_numpy()
@@ -266,7 +269,7 @@ class _LevelState:
         new_slots[slots] = np.arange(len(slots))
         self._values = self._values[slots]
         self._start_ns = self._start_ns[slots]
-        self._last_window = self._last_window[slots]
+        self._last_age = self._last_age[slots]
         self._keep_nodes(self._keys[slots])
         owners = new_slots[self._sample_keys >> _SLOT_SHIFT]
         kept = np.flatnonzero(owners >= 0)

@@ -112,6 +112,8 @@ class OtlpExporter:
         """Return counters of points, requests and windows, and the queue's length."""
         with self._changed:
             counts = dict(self._counts)
+            if self._totals.overflowed:
+                counts["points", "overflowed"] = self._totals.overflowed
             waiting = len(self._queue) + self._in_hand
         exporter = ("exporter", self._name)
         points = [
