@@ -1,6 +1,7 @@
 import contextlib
 import http.server
 import json
+import socket
 import socketserver
 import threading
 import time
@@ -120,6 +121,39 @@ def test_questions_beyond_the_queue_are_dropped_and_counted(tmp_path):
     assert api.dropped == 6
 
 
+def test_the_first_answers_can_be_waited_for(docker):
+    docker.answers += [(200, json.dumps(ANSWER).encode())] * 5
+    with running(DockerApi(docker.path)) as api:
+        for _ in range(5):
+            api.ask(ID)
+        api.wait_answers(60.0)
+        assert api.take_answers() == [(ID, DETAILS)] * 5
+
+
+def test_a_docker_that_fails_is_not_waited_for(docker):
+    docker.answers.append((500, b""))
+    began = time.monotonic()
+    with running(DockerApi(docker.path, first_delay_seconds=60.0)) as api:
+        api.ask(ID)
+        wait_for(lambda: api.failures)
+        api.ask(ID)
+        api.wait_answers(60.0)
+    assert time.monotonic() - began < 10
+
+
+def test_a_docker_that_hangs_is_waited_for_no_longer_than_told(tmp_path):
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "docker.sock"))
+        silent.listen()
+        api = DockerApi(tmp_path / "docker.sock", timeout_seconds=0.5)
+        with running(api):
+            began = time.monotonic()
+            api.ask(ID)
+            api.wait_answers(0.01)
+            assert time.monotonic() - began < 0.5
+            wait_for(lambda: api.failures)
+
+
 def test_stopping_does_not_wait_for_a_retry(docker):
     docker.answers.append((500, b""))
     began = time.monotonic()
@@ -132,7 +166,7 @@ def test_stopping_does_not_wait_for_a_retry(docker):
 def test_without_docker_nothing_is_counted(tmp_path):
     with running(DockerApi(tmp_path / "docker.sock")) as api:
         api.ask(ID)
-        wait_for(lambda: not api.is_busy)
+        api.wait_answers(60.0)
     assert (api.failures, api.dropped) == (0, 0)
 
 

@@ -39,7 +39,10 @@ _SECOND_NS = 1_000_000_000
 _MILLISECOND_NS = 1_000_000
 _FIRST_WINDOW_NS = _SECOND_NS // 2
 _LONGEST_WAIT_NS = _SECOND_NS // 4
-_LONGEST_HOLD_NS = _SECOND_NS  # then it may be too late to read a process's program
+_LONGEST_HOLD_NS = (
+    _SECOND_NS // 2
+)  # then it may be too late to read a process's program
+_DOCKER_WAIT_SECONDS = 0.2  # once for new containers, to name them in their first rows
 _STEP_NS = _SECOND_NS // 4  # the wall clock moved by more than slewing does
 _CAUSES_OF_RECOUNT = ("ring_full", "storage_full")
 
@@ -145,7 +148,7 @@ class KernelCollector:
             self._builder.add_tcp(self._source.drain())
             if self._clock.monotonic_ns() - settled_ns >= _LONGEST_HOLD_NS:
                 settled_ns = self._clock.monotonic_ns()
-                self._builder.settle_tcp()
+                self._builder.settle()
                 self._take_docker_answers()
         return start_ns, end_ns
 
@@ -153,6 +156,8 @@ class KernelCollector:
         self._builder.add_tcp(self._source.scan())
         self._builder.add_udp(*self._source.read_udp())
         self._recount_after_loss()
+        self._builder.settle_roles()
+        self._docker.wait_answers(_DOCKER_WAIT_SECONDS)
         self._take_docker_answers()
         self._send_window(self._builder.finish(), start_ns, end_ns)
 

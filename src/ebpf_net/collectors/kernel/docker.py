@@ -47,6 +47,9 @@ class DockerApi:
         self._answers: queue.SimpleQueue[tuple[str, ContainerDetails]] = (
             queue.SimpleQueue()
         )
+        self._fresh = 0  # questions that were not tried yet
+        self._is_well = True
+        self._changed = threading.Condition()
         self._stopped = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name="docker-api", daemon=True
@@ -69,19 +72,23 @@ class DockerApi:
         if self._thread.is_alive():
             self._thread.join(self._timeout_seconds)
 
-    @property
-    def is_busy(self) -> bool:
-        """Say whether questions wait."""
-        return not self._questions.empty()
-
     def ask(self, container_id: str) -> None:
         """Ask for a container; ``take_answers`` has the answer some time later."""
         if self._socket_path is None:
             return
         try:
-            self._questions.put_nowait(_Question(container_id))
+            with self._changed:
+                self._questions.put_nowait(_Question(container_id))
+                self._fresh += 1
         except queue.Full:
             self.dropped += 1
+
+    def wait_answers(self, timeout_seconds: float) -> None:
+        """Wait until new questions were tried; not at all while Docker is unwell."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: not self._fresh or not self._is_well, timeout_seconds
+            )
 
     def take_answers(self) -> list[tuple[str, ContainerDetails]]:
         """Return what was answered since the last call, by container id."""
@@ -92,23 +99,30 @@ class DockerApi:
         return answers
 
     def _run(self) -> None:
-        path = self._socket_path
-        if path is None:
-            return
         while not self._stopped.is_set():
             question = self._questions.get()
-            if self._stopped.is_set() or not path.exists():
-                continue  # no Docker here: nothing to count
-            try:
+            if not self._stopped.is_set() and not self._try(question):
+                self._ask_again(question)
+
+    def _try(self, question: _Question) -> bool:
+        """Say whether the question is settled."""
+        path, details = self._socket_path, None
+        try:
+            if path is not None and path.exists():  # else there is no Docker here
                 details = fetch_details(
                     path, question.container_id, self._timeout_seconds
                 )
-            except (OSError, http.client.HTTPException, ValueError):
-                self.failures += 1
-                self._ask_again(question)
-                continue
-            if details is not None:
-                self._answers.put((question.container_id, details))
+            is_settled = True
+        except (OSError, http.client.HTTPException, ValueError):
+            self.failures += 1
+            is_settled = False
+        if details is not None:
+            self._answers.put((question.container_id, details))
+        with self._changed:
+            self._fresh -= question.attempts == 0
+            self._is_well = is_settled
+            self._changed.notify_all()
+        return is_settled
 
     def _ask_again(self, question: _Question) -> None:
         attempts = question.attempts + 1

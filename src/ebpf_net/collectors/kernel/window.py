@@ -65,15 +65,15 @@ class WindowBuilder:
         """Records left out as the user wants, since the start."""
 
     def add_tcp(self, records: Records) -> None:
-        """Add TCP records; a few of them wait for more, or for ``settle_tcp``."""
+        """Add TCP records; a few of them wait for more, or for ``settle``."""
         if not records.size:
             return
         self._held.append(records)
         self._held_count += records.size
         if self._held_count >= _CHUNK:
-            self.settle_tcp()
+            self.settle()
 
-    def settle_tcp(self) -> None:
+    def settle(self) -> None:
         """Count all records that were added."""
         held, self._held, self._held_count = self._held, [], 0
         if not held:
@@ -84,7 +84,7 @@ class WindowBuilder:
 
     def add_udp(self, keys: Records, values: Records) -> None:
         """Add what sockets and their peers exchanged."""
-        self.settle_tcp()
+        self.settle()
         wanted = self._wanted(keys, values)
         if wanted is not None:
             keys, values = keys[wanted], values[wanted]
@@ -94,7 +94,7 @@ class WindowBuilder:
 
     def restart_open(self, records: Records) -> None:
         """Replace the gauge of open connections by a recount."""
-        self._settle_undecided()
+        self.settle_roles()
         wanted = self._wanted(records, records)
         records = records if wanted is None else records[wanted]
         sockets = socket_ids(records)
@@ -109,9 +109,18 @@ class WindowBuilder:
         with self._references_lock:
             self._cgroups.add_details(container_id, details)
 
+    def settle_roles(self) -> None:
+        """Count all records, also those of adopted sockets; no listener is to come."""
+        self.settle()
+        waiting, self._undecided = self._undecided, []
+        for records in waiting:
+            sockets = socket_ids(records)
+            roles = self._roles.resolve(records, sockets)
+            self._add_decided(records, roles, sockets)
+
     def finish(self) -> WindowTables:
         """Return the window's tables and start the next window."""
-        self._settle_undecided()
+        self.settle_roles()
         self._roles.end_window()
         columns = self._edges.finish()
         with self._references_lock:
@@ -148,14 +157,6 @@ class WindowBuilder:
             self._undecided.append(records[undecided])
             records, roles = records[~undecided], roles[~undecided]
         self._add_decided(records, roles, socket_ids(records))
-
-    def _settle_undecided(self) -> None:
-        self.settle_tcp()
-        waiting, self._undecided = self._undecided, []
-        for records in waiting:
-            sockets = socket_ids(records)
-            roles = self._roles.resolve(records, sockets)
-            self._add_decided(records, roles, sockets)
 
     def _add_decided(
         self, records: Records, roles: Int64s, sockets: npt.NDArray[np.uint64]
