@@ -573,3 +573,13 @@ def test_totals_are_exact_whenever_the_ends_look(made, skews, random, restart):
             expected[client, server, name] += 1
             expected[server, client, name] += 1
     assert totals(closed, "bytes", "opened", "closed") == +expected
+
+
+def test_short_windows_of_one_collector_do_not_add_up_what_is_open(reducer):
+    row = client_row(CLIENT, SERVER, 80, open=3, bytes_sent=10)
+    middle = START_NS + WINDOW_NS // 2
+    send(reducer, "a", 0, [row], sequence=1, window_end_ns=middle)
+    restarted = {"incarnation": "second", "window_start_ns": middle}
+    send(reducer, "a", 0, [row], sequence=1, **restarted)
+    forth = next(edge for edge in edges(close(reducer, 0)) if edge["source"] == "a")
+    assert (forth["open"], forth["bytes"]) == (3, 20)

@@ -7,7 +7,7 @@ closed when, and what was late, is decided here and nowhere else.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +62,20 @@ class Collector:
 def source_key(header: BatchHeader) -> int:
     """Return the key of the collector's process that made a batch."""
     return text_key("source", header.collector, header.incarnation)
+
+
+def last_ends(received: Iterable[Received]) -> dict[str, int]:
+    """Return when the last of each collector's windows ended.
+
+    A collector may have several in one of ours: short ones at its start and end, or of
+    two incarnations. Only the last one tells what is open.
+    """
+    ends: dict[str, int] = {}
+    for one in received:
+        header = one.batch.header
+        end_ns = ends.get(header.collector, 0)
+        ends[header.collector] = max(end_ns, header.window_end_ns)
+    return ends
 
 
 @dataclass

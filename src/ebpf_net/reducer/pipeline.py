@@ -22,6 +22,7 @@ from ebpf_net.reducer.ingest import (
     Received,
     Timing,
     Windows,
+    last_ends,
     source_key,
 )
 from ebpf_net.reducer.keys import Bool, text_key
@@ -312,6 +313,7 @@ class Reducer:
 
     def _collect(self, received: tuple[Received, ...]) -> Rows:
         boots = self._references.boots()
+        ends = last_ends(received)
         parts = []
         for one in received:
             header, tables = one.batch.header, one.batch.tables
@@ -324,7 +326,9 @@ class Reducer:
             samples = tables.get("edge_samples")
             if samples is None:
                 samples = SAMPLES_SCHEMA.empty_table()
-            parts.append(make_rows(edges, samples, source, boot))
+            rows = make_rows(edges, samples, source, boot)
+            is_last = header.window_end_ns == ends[header.collector]
+            parts.append(rows if is_last else rows.without_open())
         return concat_rows(parts)
 
     def _circumstances(self, due: Due) -> Circumstances:

@@ -51,6 +51,13 @@ class Rows:
         """Return an integer column widened to 64 bits."""
         return int64_column(self.edges, name)
 
+    def without_open(self) -> Rows:
+        """Return the rows with no socket open: a later window of theirs says it."""
+        index = self.edges.schema.get_field_index("open")
+        zeros = pa.array(np.zeros(len(self), np.int32))
+        edges = self.edges.set_column(index, EDGES_SCHEMA.field("open"), zeros)
+        return replace(self, edges=edges)
+
     @cached_property
     def is_client(self) -> Bool:
         """Which rows are a client's; an unknown role is settled by the ports."""
