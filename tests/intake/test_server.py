@@ -73,3 +73,31 @@ def test_client_without_a_certificate_is_turned_away(start_server, authority):
     assert post(server, make_snapshot(), tls=tls)[0] == 200
     with pytest.raises((ssl.SSLError, ConnectionError)):
         post(server, make_snapshot(), tls=client_context(authority))
+
+
+def test_renewed_certificate_is_used_for_the_next_connection(
+    start_server, authority, tmp_path
+):
+    def renew(name):
+        issued = authority.issue(name, "DNS:localhost,IP:127.0.0.1")
+        for path, new in zip(own, issued, strict=True):
+            path.write_bytes(new.read_bytes())
+
+    own = (tmp_path / "own.pem", tmp_path / "own.key")
+    renew("first")
+    server = start_server(tls_certificate=own[0], tls_key=own[1])
+    assert common_name(server, authority) == "first"
+    renew("second")
+    assert common_name(server, authority) == "second"
+    own[1].write_text("half written")
+    assert common_name(server, authority) == "second"
+    assert post(server, make_snapshot(), tls=client_context(authority))[0] == 200
+
+
+def common_name(server, authority):
+    context = client_context(authority)
+    with (
+        socket.create_connection(("127.0.0.1", server.port), 20) as raw,
+        context.wrap_socket(raw, server_hostname="127.0.0.1") as secure,
+    ):
+        return dict(pair[0] for pair in secure.getpeercert()["subject"])["commonName"]

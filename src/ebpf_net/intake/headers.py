@@ -153,8 +153,8 @@ def _check_window(header: BatchHeader) -> None:
         raise _bad(_SEQUENCE, str(header.sequence), "1 or more")
     if header.settled >= header.sequence:
         raise _bad(_SETTLED, str(header.settled), "less than the sequence")
-    if header.window_end_ns <= header.window_start_ns:
-        raise _bad(_WINDOW_END, str(header.window_end_ns), "more than the start")
+    if header.window_end_ns < header.window_start_ns:
+        raise _bad(_WINDOW_END, str(header.window_end_ns), "no less than the start")
 
 
 def _status(text: str) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import logging
 import os
 import socket
 import ssl
@@ -15,6 +16,8 @@ from ebpf_net.intake.options import ServerOptions
 _LOOPBACK = ("127.0.0.1", "::1")
 _BACKLOG = 1024
 _Address = tuple[socket.AddressFamily, str]
+
+logger = logging.getLogger(__name__)
 
 
 def open_sockets(options: ServerOptions) -> list[socket.socket]:
@@ -39,7 +42,10 @@ def open_sockets(options: ServerOptions) -> list[socket.socket]:
 
 
 def server_tls(options: ServerOptions) -> ssl.SSLContext | None:
-    """Return the TLS context, if TLS is asked for; raises SettingError."""
+    """Return the TLS context, if TLS is asked for; raises SettingError.
+
+    Files that change are read again at the next handshake.
+    """
     if options.tls_certificate is None:
         if options.client_ca is not None:
             raise SettingError(
@@ -47,10 +53,47 @@ def server_tls(options: ServerOptions) -> ssl.SSLContext | None:
                 "set the server's certificate and key too",
             )
         return None
+    context = _load_tls(options)
+    renewal = _Renewal(options, context)
+    context.sni_callback = renewal.check
+    return context
+
+
+class _Renewal:
+    """Puts a context with the present files in the place of the first one."""
+
+    def __init__(self, options: ServerOptions, context: ssl.SSLContext) -> None:
+        self._options = options
+        self._context = context
+        self._versions = self._look()
+
+    def check(
+        self, connection: ssl.SSLObject, _name: str | None, _first: ssl.SSLContext
+    ) -> None:
+        """Called by OpenSSL in each handshake, whether a name is asked for or not."""
+        versions = self._look()
+        if versions != self._versions:
+            try:
+                self._context = _load_tls(self._options)
+                self._versions = versions
+            except SettingError as error:  # half of the files is new
+                logger.warning("the TLS files stay as they were: %s", error)
+        connection.context = self._context
+
+    def _look(self) -> list[int]:
+        options = self._options
+        files = (options.tls_certificate, options.tls_key, options.client_ca)
+        try:
+            return [path.stat().st_mtime_ns for path in files if path is not None]
+        except OSError:
+            return []
+
+
+def _load_tls(options: ServerOptions) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(options.tls_certificate, options.tls_key)
+        context.load_cert_chain(options.tls_certificate or "", options.tls_key)
         if options.client_ca is not None:
             context.load_verify_locations(options.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
