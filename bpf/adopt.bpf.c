@@ -11,6 +11,9 @@
 const volatile bool filter_tcp = true;
 const volatile bool filter_udp = true;
 
+/* Off where the close of a socket that was open before would not be seen (sockops). */
+const volatile bool filter_adopted = true;
+
 /* Sockets that were busy each time we looked; the loader runs another pass for them. */
 __u64 adopt_postponed = 0;
 /* The last pass takes them as they are. */
@@ -71,7 +74,7 @@ static __always_inline int adopt_tcp(struct sock *sk, const struct task_struct *
 	__u64 cookie;
 	bool listener;
 
-	if (!tp || !in_state(sk, OPEN_STATES | (1 << TCP_LISTEN)))
+	if (!tp || !in_state(sk, (1 << TCP_LISTEN) | (filter_adopted ? OPEN_STATES : 0)))
 		return 0;
 	state = bpf_sk_storage_get(&tcp_sockets, tp, NULL, 0);
 	if (state && (state->open || state->ended || state->role)) {
@@ -89,7 +92,7 @@ static __always_inline int adopt_tcp(struct sock *sk, const struct task_struct *
 		count_loss(LOSS_STORAGE_FULL, 1);
 		return 0;
 	}
-	cookie = socket_id(tp, bpf_ktime_get_ns());
+	cookie = socket_id(tp);
 	fill_owner(&owner, sk, task);
 	listener = in_state(sk, 1 << TCP_LISTEN);
 	if (!listener && !read_baseline(&now, tp)) {

@@ -21,9 +21,9 @@ static __always_inline void fill_process(struct owner *owner, const struct task_
 
 	owner->start_ns = leader->start_boottime;
 	owner->pid = leader->tgid;
-#pragma unroll
-	for (int i = 0; i < 16; i++)
-		owner->comm[i] = leader->comm[i];
+	/* As two words: CO-RE hides the alignment, and bytes would be copied one by one. */
+	((__u64 *)owner->comm)[0] = *(const __u64 *)&leader->comm[0];
+	((__u64 *)owner->comm)[1] = *(const __u64 *)&leader->comm[8];
 }
 
 static __always_inline __u64 socket_cgroup_id(const struct sock *sk)

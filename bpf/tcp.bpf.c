@@ -18,10 +18,7 @@ static __always_inline struct tcp_state *find_state(const void *sk)
 static __always_inline void on_created(struct tcp_sock *tp, __u8 role)
 {
 	const struct sock *sk = tcp_to_sock(tp);
-	__u64 now_ns = bpf_ktime_get_ns();
 	struct tcp_state *state;
-	struct owner owner;
-	__u64 cookie;
 
 	if (!socket_is_included(sk))
 		return;
@@ -30,24 +27,21 @@ static __always_inline void on_created(struct tcp_sock *tp, __u8 role)
 		count_loss(LOSS_STORAGE_FULL, 1);
 		return;
 	}
-	cookie = socket_id(tp, now_ns);
-	fill_owner(&owner, sk, bpf_get_current_task_btf());
-	bpf_spin_lock(&state->lock);
-	/* A socket may connect again after it was disconnected: its counters start at 0. */
-	__builtin_memset(&state->last, 0, sizeof(state->last));
-	state->owner = owner;
+	/*
+	 * Without our lock: no scan looks at a socket that is not open, and all else that does
+	 * holds the socket's. It may have been open before: one can connect again after a
+	 * disconnect, with counters that begin at 0.
+	 */
 	state->role = role;
 	state->pending = 0;
-	state->open = 0;
 	state->ended = 0;
-	state->error = 0;
 	state->syn_timeouts = 0;
 	state->resets_sent = 0;
 	state->resets_received = 0;
-	state->connect_us = 0;
-	state->connect_ns = now_ns;
-	state->cookie = cookie;
-	bpf_spin_unlock(&state->lock);
+	__builtin_memset(&state->last, 0, sizeof(state->last));
+	fill_owner(&state->owner, sk, bpf_get_current_task_btf());
+	if (role == TCP_ROLE_CLIENT)
+		state->connect_ns = bpf_ktime_get_ns();
 }
 
 /* Its listener was there before us and has not been adopted yet: the owner comes later. */
@@ -72,18 +66,19 @@ static __always_inline struct tcp_state *create_orphan(struct tcp_sock *tp)
 static __always_inline void on_established(struct tcp_sock *tp, int old_state)
 {
 	struct tcp_state *state = find_state(tp);
-	__u64 now_ns, cookie;
-	__u32 retransmits;
+	__u32 retransmits, connect_us = 0;
+	__u64 cookie;
 	bool server;
 
 	if (!state && old_state == TCP_SYN_RECV)
 		state = create_orphan(tp);
 	if (!state || state->open)
 		return;
-	now_ns = bpf_ktime_get_ns();
-	cookie = socket_id(tp, now_ns);
+	cookie = socket_id(tp);
 	retransmits = tp->total_retrans;
 	server = state->role != TCP_ROLE_CLIENT;
+	if (!server)
+		connect_us = (bpf_ktime_get_ns() - state->connect_ns) / 1000;
 
 	bpf_spin_lock(&state->lock);
 	state->cookie = cookie;
@@ -102,7 +97,8 @@ static __always_inline void on_established(struct tcp_sock *tp, int old_state)
 	state->error = 0;
 	state->resets_sent = 0;
 	state->resets_received = 0;
-	state->connect_us = server ? 0 : (now_ns - state->connect_ns) / 1000;
+	state->connect_us = connect_us;
+	state->seen_received = SEEN_NOTHING;
 	state->syn_timeouts = server && counts_requests ? 0 : retransmits;
 	bpf_spin_unlock(&state->lock);
 }
@@ -142,9 +138,11 @@ static __always_inline void on_closed(struct tcp_sock *tp, int old_state)
 		return;
 	opened = state->open;
 	read_counters(&now, tp, old_state, true);
-	if (!opened)
+	if (!opened) {
 		/* Only SYNs were sent; bytes_acked never began. */
 		state->last.next = now.next;
+		state->cookie = socket_id(tp);
+	}
 	record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
 	if (!record) {
 		state->ended = 1;
@@ -190,6 +188,54 @@ static __always_inline void on_state(const struct sock *sk, int old_state, int n
 		on_established(tp, old_state);
 	else if (new_state == TCP_CLOSE)
 		on_closed(tp, old_state);
+}
+
+/*
+ * The next best ways. raw_tp is none: its program type may not call bpf_sk_storage_get.
+ * tcp_set_state is not called for LISTEN, so a server's owner is known only from adoption.
+ */
+SEC("fentry/tcp_set_state")
+int BPF_PROG(tcp_state_fentry, struct sock *sk, int new_state)
+{
+	on_state(sk, sk->__sk_common.skc_state, new_state);
+	return 0;
+}
+
+/* Told of a socket only from its connect, listen or accept on, when it asks to be. */
+SEC("sockops")
+int tcp_state_sockops(struct bpf_sock_ops *context)
+{
+	struct bpf_sock *sk = context->sk;
+	struct tcp_sock *tp;
+
+	if (!sk)
+		return 1;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return 1;
+	switch (context->op) {
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		on_created(tp, TCP_ROLE_CLIENT);
+		break;
+	case BPF_SOCK_OPS_TCP_LISTEN_CB:
+		on_created(tp, TCP_ROLE_LISTENER);
+		break;
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+		on_established(tp, TCP_SYN_SENT);
+		break;
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		on_established(tp, TCP_SYN_RECV);
+		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		if (context->args[1] == TCP_CLOSE)
+			on_closed(tp, context->args[0]);
+		return 1;
+	default:
+		return 1;
+	}
+	bpf_sock_ops_cb_flags_set(context, context->bpf_sock_ops_cb_flags |
+						   BPF_SOCK_OPS_STATE_CB_FLAG);
+	return 1;
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -286,37 +332,38 @@ static __always_inline bool scan_must_stop(void)
 	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= max_scan_bytes;
 }
 
-static __always_inline bool has_moved(const struct tcp_state *state,
-				      const struct tcp_counters *now)
+/* Nothing has happened since the last scan. Looks at as few cache lines as can be. */
+static __always_inline bool is_idle(const struct tcp_state *state, const struct tcp_sock *tp)
 {
-	return now->next != state->last.next || now->received != state->last.received ||
-	       now->segments_out != state->last.segments_out ||
-	       now->segments_in != state->last.segments_in ||
-	       now->retransmits != state->last.retransmits || state->pending ||
-	       state->syn_timeouts || state->resets_sent || state->resets_received;
+	return tp->segs_out == state->last.segments_out &&
+	       tp->segs_in == state->last.segments_in &&
+	       tp->bytes_received == state->seen_received && tp->snd_nxt == state->seen_next &&
+	       !state->pending && !state->syn_timeouts && !state->resets_sent &&
+	       !state->resets_received;
 }
 
 /* Returns 1 (stop, the ring is full enough) or 0. */
 SEC("iter/bpf_sk_storage_map")
 int tcp_scan(struct bpf_iter__bpf_sk_storage_map *context)
 {
+	const struct tcp_state *seen = context->value;
 	struct sock *sk = context->sk;
 	struct tcp_counters now;
 	struct tcp_record *record;
 	struct tcp_state *state;
+	__u64 seen_received;
 	struct tcp_sock *tp;
+	__u32 seen_next;
 	bool moved;
 
-	if (!sk)
-		return 0;
-	state = find_state(sk);
-	if (!state || !state->open)
+	if (!sk || !seen || !seen->open)
 		return 0;
 	tp = bpf_skc_to_tcp_sock(sk);
-	if (!tp)
+	if (!tp || is_idle(seen, tp))
 		return 0;
-	read_counters(&now, tp, 0, false);
-	if (!has_moved(state, &now))
+	/* The same as `seen`, but with a lock that may be taken. */
+	state = find_state(sk);
+	if (!state)
 		return 0;
 	if (scan_must_stop())
 		return 1;
@@ -324,7 +371,15 @@ int tcp_scan(struct bpf_iter__bpf_sk_storage_map *context)
 	if (!record)
 		return 1;
 	fill_identity(record, tp, state, bpf_ktime_get_ns());
+	seen_next = READ_ONCE(tp->snd_nxt);
+	seen_received = READ_ONCE(tp->bytes_received);
+	read_counters(&now, tp, 0, false);
+	/* Neither the peer's FIN nor a byte held back is between the two: look again. */
+	if (now.received != seen_received)
+		seen_received = SEEN_NOTHING;
 	bpf_spin_lock(&state->lock);
+	state->seen_next = seen_next;
+	state->seen_received = seen_received;
 	moved = state->open;
 	if (moved) {
 		moved = take_deltas(record, &state->last, &now);

@@ -32,8 +32,9 @@ struct tcp_state {
 	__u16 resets_sent;
 	__u16 resets_received;
 	__u32 connect_us;
-	__u32 recount; /* generation of the last recount that saw this socket */
-	__u32 pad;
+	__u32 recount;	     /* generation of the last recount that saw this socket */
+	__u32 seen_next;     /* snd_nxt and bytes_received at the last scan, as they were; */
+	__u64 seen_received; /* SEEN_NOTHING: it held a byte back */
 	__u64 cookie;
 	__u64 connect_ns; /* when the SYN was sent */
 	struct owner owner;
@@ -51,6 +52,7 @@ struct {
 /* Set by the loader where tp_btf programs may call bpf_get_socket_cookie (v5.15). */
 const volatile bool has_socket_cookie = true;
 
+#define SEEN_NOTHING (~0ULL)
 #define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
 
 #define FIN_QUEUED_STATES                                                                          \
@@ -271,12 +273,16 @@ static __always_inline void fill_identity(struct tcp_record *record, const struc
 	record->pad[0] = 0;
 }
 
-static __always_inline __u64 socket_id(struct tcp_sock *tp, __u64 now_ns)
+static __always_inline __u64 socket_id(struct tcp_sock *tp)
 {
+	__u64 cookie = tcp_to_sock(tp)->__sk_common.skc_cookie.counter;
+
+	if (cookie)
+		return cookie;
 	if (has_socket_cookie)
 		return bpf_get_socket_cookie((void *)tp);
 	/* As unique as needed: time and CPU of its first event. */
-	return (now_ns << 8) | (bpf_get_smp_processor_id() & 0xff);
+	return (bpf_ktime_get_ns() << 8) | (bpf_get_smp_processor_id() & 0xff);
 }
 
 #endif

@@ -21,6 +21,14 @@ from ebpf_net.collectors.kernel.records import TcpFlag
 from ebpf_net.collectors.kernel.source import KernelSource, SourceOptions, preflight
 from ebpf_net.errors import KernelError
 from tests.bpf.watch import Watch
+from tests.world.hosts import Network
+from tests.world.tcp_traffic import (
+    connect_in_vain,
+    exchange,
+    make_short_connections,
+    open_connections,
+    serve,
+)
 from tests.world.waiting import wait_until
 
 SIGNALS = [
@@ -178,3 +186,31 @@ def _work_after_drop() -> tuple[int, int]:
         server.close()
         watch.wait_closed(port, 1)
         return watch.client(port).opened, watch.server(port).opened
+
+
+def test_the_next_best_way_counts_the_same(network: Network) -> None:
+    left, right = network.host("left"), network.host("right")
+    server, client = right.worker(), left.worker()
+    options = SourceOptions(udp=False, forbid=frozenset({"tp_btf"}))
+    with KernelSource(options) as source:
+        state = source.signals[0]
+        assert state.attach in ("fentry/tcp_set_state", "cgroup/sock_ops")
+        assert state.reason == "tp_btf/inet_sock_set_state is not there"
+        assert state.lost
+        watch = Watch(source)
+        server.call(serve, right.address, 7601, 100, 2000)
+        client.call(make_short_connections, right.address, 7601, 50, 100, 2000)
+        client.call(connect_in_vain, right.address, 7602, 3)
+        watch.wait_closed(7601, 50)
+        at_client, at_server = watch.client(7601), watch.server(7601)
+        assert at_client.opened == at_server.opened == 50
+        assert at_client.bytes_sent == at_server.bytes_received == 5000
+        assert at_client.bytes_received == at_server.bytes_sent == 100_000
+        assert watch.client(7602).failed == 3
+        records = watch.records
+        assert set(records["pid"][records["remote_port"] == 7601]) == {client.pid}
+        client.call(open_connections, right.address, 7601, 5)
+        client.call(exchange, 2, 100, 2000)
+        watch.scan()
+        assert watch.client(7601).opened == 55
+        assert watch.client(7601).bytes_sent == 6000

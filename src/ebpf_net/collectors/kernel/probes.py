@@ -45,6 +45,8 @@ class Way:
 
     attach: str
     programs: tuple[str, ...]
+    lost: str = ""
+    """What the first way tells, and this one does not."""
 
     @property
     def kind(self) -> str:
@@ -70,12 +72,26 @@ class Probe:
     """Without it, its protocol is not collected."""
 
 
+_SOCKOPS = "tcp_state_sockops"
+
 PROBES = (
     Probe(
         "tcp.state",
         "tcp",
         "TCP altogether",
-        (Way("tp_btf/inet_sock_set_state", ("tcp_state_tp_btf",)),),
+        (
+            Way("tp_btf/inet_sock_set_state", ("tcp_state_tp_btf",)),
+            Way(
+                "fentry/tcp_set_state",
+                ("tcp_state_fentry",),
+                lost="owners of servers that start later",
+            ),
+            Way(
+                "cgroup/sock_ops",
+                (_SOCKOPS,),
+                lost="TCP connections that were open before the start",
+            ),
+        ),
         vital=True,
     ),
     Probe(
@@ -174,7 +190,9 @@ class Attachment:
         bpf.set_variable("max_quiet_bytes", options.wake_bytes)
         bpf.set_variable("filter_default_include", options.default_include)
         bpf.set_variable("counts_requests", "tcp_synack_tp_btf" in programs)
-        bpf.set_variable("has_socket_cookie", cookie)
+        # A sockops program has another helper for it, on another context.
+        bpf.set_variable("has_socket_cookie", cookie and _SOCKOPS not in programs)
+        bpf.set_variable("filter_adopted", _SOCKOPS not in programs)
 
     def _attach(self, options: SourceOptions, way: Way) -> None:
         for program in way.programs:
@@ -211,14 +229,14 @@ def attach_all(
     the kernel refuses.
     """
     check_environment()
-    probes = wanted_probes(options)
-    chosen = {probe: ways[0] for probe in probes if (ways := _present(options, probe))}
+    best = [(probe, _present(options, probe)) for probe in wanted_probes(options)]
+    if any(probe.ways[0] not in ways for probe, ways in best):
+        return _attach_what_works(options)
     try:
-        attachment = Attachment(options, list(chosen.values()))
+        attachment = Attachment(options, [ways[0] for _, ways in best])
     except EbpfNetError:
         return _attach_what_works(options)
-    signals = [_signal(probe, chosen.get(probe), None) for probe in probes]
-    return attachment, tuple(signals)
+    return attachment, tuple(_signal(probe, ways[0], None) for probe, ways in best)
 
 
 def _attach_what_works(
@@ -243,11 +261,13 @@ def _attach_with_or_without_cookie(
 
 
 def try_each(options: SourceOptions) -> tuple[Signal, ...]:
-    """Attach each signal by itself and detach it again."""
-    check_environment()
-    return tuple(
-        _signal(probe, *_try_ways(options, probe)) for probe in wanted_probes(options)
-    )
+    """Attach each signal by itself and detach it again; never raises."""
+    probes = wanted_probes(options)
+    try:
+        check_environment()
+    except KernelError as error:
+        return tuple(_signal(probe, None, error) for probe in probes)
+    return tuple(_signal(probe, *_try_ways(options, probe)) for probe in probes)
 
 
 def wanted_probes(options: SourceOptions) -> list[Probe]:
@@ -284,6 +304,8 @@ def _try_ways(
     options: SourceOptions, probe: Probe
 ) -> tuple[Way | None, EbpfNetError | None]:
     cause: EbpfNetError | None = None
+    if probe.ways[0] not in _present(options, probe):
+        cause = KernelError(f"{probe.ways[0].attach} is not there", "")
     for way in _present(options, probe):
         try:
             _attach_with_or_without_cookie(options, [way]).close()
@@ -291,15 +313,10 @@ def _try_ways(
             cause = cause or error
         else:
             return way, cause
-    absent = f"{probe.ways[0].attach} is not there"
-    return None, cause or KernelError(absent, _HINTS[errno.ENOENT])
+    return None, cause
 
 
-def _signal(
-    probe: Probe,
-    way: Way | None,
-    cause: EbpfNetError | None,
-) -> Signal:
+def _signal(probe: Probe, way: Way | None, cause: EbpfNetError | None) -> Signal:
     if way is None and cause is None:
         cause = KernelError(f"{probe.ways[0].attach} is not there")
     first_choice = way is not None and way == probe.ways[0]
@@ -308,7 +325,7 @@ def _signal(
     return Signal(
         probe.name,
         way.attach if way else "",
-        probe.lost,
+        way.lost if way else probe.lost,
         reason=str(cause),
         hint=_hint(cause),
     )
