@@ -16,12 +16,16 @@ LINES = """\
 """
 
 
-def counts(ok, dropped):
+def counts(success, failed, dropped):
     return [
         InternalPoint(
-            "ebpf_net.export.requests", value, (("exporter", "plain"), ("result", name))
+            "ebpf_net.export.windows", value, (("exporter", "plain"), ("result", name))
         )
-        for name, value in (("ok", ok), ("dropped", dropped))
+        for name, value in (
+            ("success", success),
+            ("failed", failed),
+            ("dropped", dropped),
+        )
     ]
 
 
@@ -63,7 +67,19 @@ def test_windows_are_written_and_told(tmp_path, window):
         lines.close(10)
     assert told == [True, True]
     assert (tmp_path / "lines").read_text() == HEADER + "\n" + LINES + LINES
-    assert lines.metrics() == counts(2.0, 0.0)
+    assert lines.metrics() == counts(2.0, 0.0, 0.0)
+
+
+def test_what_the_locale_cannot_write_is_escaped(tmp_path):
+    nodes = [{"process.name": "größe", "ip": "1.1.1.1"}, {"ip": "2.2.2.2"}]
+    level = make_level(nodes, [{"source": 0, "dest": 1}])
+    with (tmp_path / "lines").open("w", encoding="ascii") as output:
+        lines = PlainLines(lambda: None, output)
+        lines.start()
+        lines.export(make_window({"id_id": level}), lambda delivered: None)
+        lines.close(10)
+    text = (tmp_path / "lines").read_text("ascii")
+    assert text.endswith(" gr\\xf6\\xdfe 1.1.1.1 -> 2.2.2.2\n")
 
 
 def test_when_nobody_reads_any_more_it_quits(window):
@@ -76,9 +92,9 @@ def test_when_nobody_reads_any_more_it_quits(window):
         lines.export(window, told.append)
         lines.export(window, told.append)
         lines.close(10)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), write)
     assert quit_asked.is_set()
     assert told == [False, False]
+    assert lines.metrics() == counts(0.0, 2.0, 0.0)
 
 
 def test_windows_for_which_there_is_no_room_are_given_up(window):
@@ -87,7 +103,7 @@ def test_windows_for_which_there_is_no_room_are_given_up(window):
     for _ in range(20):
         lines.export(window, told.append)
     assert told == [False] * 4
-    assert lines.metrics() == counts(0.0, 4.0)
+    assert lines.metrics() == counts(0.0, 0.0, 4.0)
 
 
 def test_closing_does_not_wait_for_a_stuck_reader(window):
@@ -100,5 +116,8 @@ def test_closing_does_not_wait_for_a_stuck_reader(window):
     lines.close(0.05)
     os.close(read)
     lines._thread.join(10)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), write)
     output.close()
+
+
+def test_what_was_never_started_can_be_closed():
+    PlainLines(lambda: None).close(10)

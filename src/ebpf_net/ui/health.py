@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from ebpf_net.schema import InternalPoint
 from ebpf_net.ui.safe_text import safe_text
 
-
 _SIZES = ("_bytes", "_rows")
 """Reasons that tell how much was in what another reason counts."""
 

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from io import TextIOWrapper
 from types import FrameType
 from typing import TextIO
 
@@ -55,9 +56,8 @@ class LiveTable:
         keys: TextIO | None = None,
     ) -> None:
         output = output or sys.stdout
-        reconfigure = getattr(output, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="replace")  # … and µ, where the locale lacks them
+        if isinstance(output, TextIOWrapper):
+            output.reconfigure(errors="replace")  # … and µ, where the locale lacks them
         self._on_quit = on_quit
         self._output = output
         self._keys = _key_descriptor(keys or sys.stdin)

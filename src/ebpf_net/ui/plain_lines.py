@@ -5,11 +5,15 @@ Numbers come first, each in its own column; the names, which may hold blanks, ar
 
 from __future__ import annotations
 
+import logging
+import os
 import queue
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from io import TextIOWrapper
 from typing import TextIO
 
 import numpy as np
@@ -33,12 +37,15 @@ _COLUMNS: tuple[tuple[str, int, Callable[[Pairs], Int64]], ...] = (
     ("failed", 6, lambda pairs: pairs.failures),
 )
 _MAX_WINDOWS = 16
+
 Done = Callable[[bool], None]
 HEADER = (
     f"#{'end':<19} {'secs':>5} {'prot':<4} "
     + " ".join(f"{name:>{width}}" for name, width, _ in _COLUMNS)
     + " who -> whom"
 )
+
+logger = logging.getLogger(__name__)
 
 
 def format_lines(snapshot: Snapshot) -> str:
@@ -72,9 +79,12 @@ class PlainLines:
     ) -> None:
         self._on_quit = on_quit
         self._output = output or sys.stdout
+        if isinstance(self._output, TextIOWrapper):
+            # A name that the locale cannot write must not end the output.
+            self._output.reconfigure(errors="backslashreplace")
         self._directions = Directions()
         self._queue: queue.Queue[tuple[Window, Done] | None] = queue.Queue(_MAX_WINDOWS)
-        self._counts = {"ok": 0, "dropped": 0}
+        self._counts = {"success": 0, "failed": 0, "dropped": 0}
         self._thread = threading.Thread(
             target=self._run, name="plain-lines", daemon=True
         )
@@ -88,13 +98,15 @@ class PlainLines:
         try:
             self._queue.put_nowait((window, done))
         except queue.Full:
-            self._finish(done, delivered=False)
+            self._finish(done, "dropped")
 
     def export_internal(self, points: Sequence[InternalPoint], now_ns: int) -> None:
         """Take the internal metrics, which have no line."""
 
     def close(self, timeout_seconds: float) -> None:
         """Write what waits, for at most this long."""
+        if not self._thread.is_alive():
+            return
         end = time.monotonic() + timeout_seconds
         try:
             self._queue.put(None, timeout=timeout_seconds)
@@ -106,33 +118,41 @@ class PlainLines:
         """Return how many windows were written, and how many had no room."""
         return [
             InternalPoint(
-                "ebpf_net.export.requests",
+                "ebpf_net.export.windows",
                 float(count),
                 (("exporter", "plain"), ("result", result)),
             )
             for result, count in self._counts.items()
         ]
 
-    def _finish(self, done: Done, *, delivered: bool) -> None:
-        self._counts["ok" if delivered else "dropped"] += 1
-        done(delivered)
+    def _finish(self, done: Done, result: str) -> None:
+        self._counts[result] += 1
+        done(result == "success")
 
     def _run(self) -> None:
         is_open = True
         while (item := self._queue.get()) is not None:
             window, done = item
             is_open = is_open and self._write(window)
-            self._finish(done, delivered=is_open)
+            self._finish(done, "success" if is_open else "failed")
 
     def _write(self, window: Window) -> bool:
         """Write a window; False, and the end is near, if the output is closed."""
         lines = format_lines(take_snapshot([window], self._directions))
-        if not self._counts["ok"]:
+        if not self._counts["success"]:
             lines = HEADER + "\n" + lines
         try:
             self._output.write(lines)
             self._output.flush()
-        except OSError:
+        except (OSError, ValueError) as error:  # ValueError: it was closed
+            logger.info("plain lines end: %s", error)
+            _discard(self._output)
             self._on_quit()
             return False
         return True
+
+
+def _discard(output: TextIO) -> None:
+    """Lose what is in the stream's buffer: at exit it would fail once more."""
+    with open(os.devnull, "wb") as nowhere, suppress(OSError, ValueError):
+        os.dup2(nowhere.fileno(), output.fileno())
