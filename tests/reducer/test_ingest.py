@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from ebpf_net.intake.batch import BatchHeader
+from ebpf_net.reducer.ingest import Clock, Timing, Windows, source_key
+from ebpf_net.testing.tables import START_NS, WINDOW_NS, make_batch, make_header
+
+SECOND_NS = 1_000_000_000
+LATENESS_NS = 2 * SECOND_NS
+FIRST = START_NS // WINDOW_NS
+
+
+def put(windows: Windows, header: BatchHeader, received_ns: int) -> bool:
+    windows.hear(header, received_ns, received_ns)
+    return windows.put(make_batch(header=header), received_ns)
+
+
+def end_of(window: int) -> int:
+    return START_NS + (window + 1) * WINDOW_NS
+
+
+def shifted(start_ns: int, length_ns: int = WINDOW_NS) -> BatchHeader:
+    return make_header(window_start_ns=start_ns, window_end_ns=start_ns + length_ns)
+
+
+def window_of(header: BatchHeader) -> int:
+    windows = Windows(Timing())
+    windows.hear(header, 0, 0)
+    return windows.window_of(header) - FIRST
+
+
+def test_window_of_equal_length_goes_where_its_middle_is():
+    assert window_of(shifted(START_NS + 4 * SECOND_NS)) == 0
+    assert window_of(shifted(START_NS + 6 * SECOND_NS)) == 1
+    assert window_of(shifted(START_NS - 4 * SECOND_NS)) == 0
+
+
+def test_window_of_other_length_goes_where_its_end_is():
+    assert window_of(shifted(START_NS, SECOND_NS)) == 0
+    assert window_of(shifted(START_NS + 9 * SECOND_NS, SECOND_NS)) == 0
+    assert window_of(shifted(START_NS - 20 * SECOND_NS, 30 * SECOND_NS)) == 0
+
+
+def test_offset_is_the_least_delay_of_recent_batches():
+    clock = Clock()
+    clock.delays_ns.extend([3 * SECOND_NS, 2 * SECOND_NS, 4 * SECOND_NS])
+    assert clock.delay_ns == 2 * SECOND_NS
+
+
+def test_network_delay_is_no_offset():
+    clock = Clock()
+    clock.delays_ns.extend([49_000_000, 60_000_000])
+    assert clock.delay_ns == 0
+
+
+def test_backlog_waits_for_the_other_collectors():
+    windows = Windows(Timing())
+    now = end_of(5)
+    put(windows, make_header(0), now)
+    assert windows.next_close_ns() == now + LATENESS_NS
+    assert windows.due(now + LATENESS_NS - 1) == []
+    assert [one.number - FIRST for one in windows.due(now + LATENESS_NS)] == [0]
+
+
+def test_windows_close_in_their_order():
+    windows = Windows(Timing())
+    for number in (2, 0, 1):
+        put(windows, make_header(number), end_of(number))
+    due = windows.due(end_of(2) + LATENESS_NS)
+    assert [(one.number - FIRST, one.late) for one in due] == [
+        (0, False),
+        (1, False),
+        (2, False),
+    ]
+
+
+def test_batch_of_a_closed_window_is_late():
+    windows = Windows(Timing())
+    put(windows, make_header(0), end_of(0))
+    windows.due(end_of(0) + LATENESS_NS)
+    put(windows, make_header(0, collector="two"), end_of(1))
+    due = windows.due(end_of(1) + LATENESS_NS)
+    assert [(one.number - FIRST, one.late) for one in due] == [(0, True)]
+
+
+def test_batch_beyond_the_horizon_is_refused():
+    windows = Windows(Timing(horizon_ns=WINDOW_NS))
+    assert put(windows, make_header(0), end_of(1))
+    assert not put(windows, make_header(0), end_of(1) + 1)
+
+
+def test_collector_is_live_for_a_window_after_its_last():
+    windows = Windows(Timing())
+    put(windows, make_header(0), end_of(0))
+    assert windows.live_collectors(FIRST + 1) == {"one"}
+    assert windows.live_collectors(FIRST + 2) == set()
+
+
+def test_each_start_of_a_collector_is_another_source():
+    assert source_key(make_header()) != source_key(make_header(incarnation="second"))
+
+
+def test_what_was_closed_survives_a_restart():
+    windows = Windows(Timing())
+    put(windows, make_header(0), end_of(0))
+    windows.due(end_of(0) + LATENESS_NS)
+    put(windows, make_header(1, collector="two"), end_of(1))
+    successor = Windows(Timing())
+    successor.from_json(windows.to_json())
+    assert successor.last_closed == FIRST
+    assert successor.live_collectors(FIRST + 1) == {"one"}
+    assert successor.collectors["one"].last_received_ns == end_of(0)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ebpf_net.reducer.memory import (
+    RECENT_WINDOWS,
+    Ends,
+    KnownKeys,
+    Learned,
+    Memory,
+    find,
+    find_ends,
+    known_keys,
+    no_ends,
+)
+
+
+def keys(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+def known(*values: int, source: int = 0) -> KnownKeys:
+    """Keys whose far key is a hundred more."""
+    near = keys(*values)
+    ends = (
+        Ends(np.full(len(near), source), near * 10, near * 100) if source else no_ends()
+    )
+    return known_keys(near, near + 100, ends, np.ones(len(near), bool))
+
+
+def learn(memory: Memory, number: int, *values: int) -> None:
+    memory.learn(number, Learned(known(*values, source=1), known(), known()))
+
+
+@given(st.sets(st.integers(-99, 99)), st.lists(st.integers(-99, 99)))
+def test_find_returns_the_place_or_minus_one(present, wanted):
+    places = find(keys(*sorted(present)), keys(*wanted)).tolist()
+    ordered = sorted(present)
+    assert places == [ordered.index(one) if one in present else -1 for one in wanted]
+
+
+def test_ends_are_found_by_the_near_key_then_by_the_far_one():
+    found, ends = find_ends([known(5, 3, source=1)], keys(3, 9, 9), keys(0, 105, 0))
+    assert found.tolist() == [True, True, False]
+    assert ends.process.tolist() == [30, 50, 0]
+
+
+def test_first_part_that_knows_an_end_counts():
+    parts = [known(1, source=2), known(1, 2, source=3)]
+    found, ends = find_ends(parts, keys(1, 2), keys(0, 0))
+    assert found.tolist() == [True, True]
+    assert ends.source.tolist() == [2, 3]
+
+
+def test_ends_of_dead_sources_do_not_count():
+    parts = [known(1, source=2), known(1, source=3)]
+    found, ends = find_ends(parts, keys(1), keys(0), live=frozenset({3}))
+    assert found.tolist() == [True]
+    assert ends.source.tolist() == [3]
+
+
+def test_oldest_windows_are_forgotten_over_the_bound():
+    memory = Memory(max_keys=3)
+    for number in range(3):
+        learn(memory, number, 1, 2)
+    memory.forget(newest=2, oldest=0)
+    assert sorted(memory.clients) == [2]
+    assert memory.forgotten == 4
+
+
+def test_windows_beyond_the_horizon_are_forgotten():
+    memory = Memory()
+    learn(memory, 1, 1)
+    learn(memory, 2, 1)
+    memory.forget(newest=2, oldest=2)
+    assert sorted(memory.clients) == [2]
+    assert memory.forgotten == 0
+
+
+def test_names_of_ends_are_kept_for_recent_windows_only():
+    memory = Memory()
+    learn(memory, 1, 7)
+    memory.forget(newest=2 + RECENT_WINDOWS, oldest=0)
+    assert memory.clients[1][0].near.tolist() == [7]
+    assert len(memory.clients[1][0].ends) == 0
+
+
+def test_newest_windows_are_chosen_for_the_state():
+    memory = Memory()
+    for number in range(20):
+        learn(memory, number, 1, 2)
+    assert sorted(memory.newest(16).clients) == list(range(12, 20))
+    assert sorted(memory.newest(0).clients) == list(range(19 - RECENT_WINDOWS, 20))

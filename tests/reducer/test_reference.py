@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from ebpf_net.reducer.keys import text_key
+from ebpf_net.reducer.reference import KEEP_WINDOWS, Change, References
+from ebpf_net.testing.tables import Row, make_table
+
+
+def processes(source: int, *rows: Row, snapshot: bool = False) -> Change:
+    return Change(source, {"processes": make_table("processes", rows)}, snapshot)
+
+
+def comms(references: References) -> dict[tuple[int, int], str]:
+    return {
+        (row["source"], row["process_id"]): row["comm"]
+        for row in references.tables["processes"].to_pylist()
+    }
+
+
+def test_a_row_replaces_that_of_the_same_source_and_key():
+    references = References()
+    references.apply(
+        [
+            processes(1, {"process_id": 5, "comm": "old"}),
+            processes(2, {"process_id": 5, "comm": "other"}),
+            processes(1, {"process_id": 5, "comm": "new"}),
+        ],
+        window=0,
+    )
+    assert comms(references) == {(1, 5): "new", (2, 5): "other"}
+
+
+def test_a_removed_row_is_kept_for_late_edges():
+    references = References()
+    references.apply([processes(1, {"process_id": 5, "comm": "old"})], window=0)
+    references.apply([processes(1, {"process_id": 5, "removed": True})], window=10)
+    references.forget(10 + KEEP_WINDOWS, frozenset())
+    assert comms(references) == {(1, 5): "old"}
+    references.forget(11 + KEEP_WINDOWS, frozenset())
+    assert comms(references) == {}
+
+
+def test_a_row_may_come_back():
+    references = References()
+    references.apply(
+        [
+            processes(1, {"process_id": 5, "comm": "old"}),
+            processes(1, {"process_id": 5, "removed": True}),
+            processes(1, {"process_id": 5, "comm": "new"}),
+        ],
+        window=0,
+    )
+    references.forget(99, frozenset())
+    assert comms(references) == {(1, 5): "new"}
+
+
+def test_a_snapshot_replaces_what_was_known_of_its_source():
+    references = References()
+    references.apply(
+        [
+            processes(
+                1, {"process_id": 5, "comm": "a"}, {"process_id": 6, "comm": "b"}
+            ),
+            processes(2, {"process_id": 5, "comm": "c"}),
+            processes(1, {"process_id": 6, "comm": "d"}, snapshot=True),
+        ],
+        window=0,
+    )
+    references.forget(99, frozenset())
+    assert comms(references) == {(1, 6): "d", (2, 5): "c"}
+
+
+def test_an_empty_snapshot_ends_all_rows_of_its_source():
+    references = References()
+    references.apply([processes(1, {"process_id": 5, "comm": "a"})], window=0)
+    references.apply([processes(1, snapshot=True)], window=0)
+    references.forget(99, frozenset())
+    assert comms(references) == {}
+
+
+def test_rows_of_gone_sources_are_dropped():
+    references = References()
+    references.apply([processes(1, {"process_id": 5, "comm": "a"})], window=0)
+    references.forget(0, frozenset({1}))
+    assert comms(references) == {}
+
+
+def test_boots_are_those_of_the_hosts():
+    references = References()
+    hosts = make_table("hosts", [{"host_id": "h", "boot_id": "b"}])
+    references.apply([Change(1, {"hosts": hosts}, snapshot=False)], window=0)
+    assert references.boots() == {1: text_key("boot", "b")}

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+
+from ebpf_net.reducer.rows import Rows, concat_rows, make_rows, no_rows
+from ebpf_net.schema import Sample
+from ebpf_net.testing.tables import client_row, make_table, server_row
+
+
+def rows_with_samples(*sizes: int) -> Rows:
+    edges = [
+        client_row("10.0.0.1", "10.0.0.2", 80 + size, bytes_sent=size) for size in sizes
+    ]
+    samples = [
+        {"edge": number, "kind": int(Sample.RTT), "bucket": size, "count": 1}
+        for number, size in enumerate(sizes)
+    ]
+    return make_rows(
+        make_table("edges", edges), make_table("edge_samples", samples), 1, 2
+    )
+
+
+def sizes_of_samples(rows: Rows) -> list[tuple[int, int]]:
+    sizes = rows.int64("bytes_sent")
+    return [
+        (int(sizes[sample["edge"]]), sample["bucket"])
+        for sample in rows.samples.to_pylist()
+    ]
+
+
+def test_samples_stay_with_their_rows():
+    rows = concat_rows([rows_with_samples(1, 2), rows_with_samples(3), no_rows()])
+    assert sizes_of_samples(rows) == [(1, 1), (2, 2), (3, 3)]
+    taken = rows.take(np.array([False, True, True]))
+    assert sizes_of_samples(taken) == [(2, 2), (3, 3)]
+    assert taken.source.tolist() == [1, 1]
+
+
+def test_nothing_taken_is_no_rows():
+    rows = rows_with_samples(1).take(np.array([False]))
+    assert len(rows) == 0
+    assert rows.samples.num_rows == 0
+
+
+def test_ends_are_turned_to_client_and_server():
+    edges = [
+        client_row("10.0.0.1", "10.0.0.2", 80),
+        server_row("10.0.0.1", "10.0.0.2", 80),
+    ]
+    rows = make_rows(make_table("edges", edges), make_table("edge_samples", []), 1, 2)
+    assert rows.is_client.tolist() == [True, False]
+    assert rows.server_port.tolist() == [80, 80]
+    assert len(set(rows.addresses.client_low.tolist())) == 1
+    assert len(set(rows.keys.near.tolist())) == 1
