@@ -172,6 +172,12 @@ def test_window_is_given_up_in_the_end():
         assert counts(exporter)["points", "failed"] == 1
 
 
+def test_window_that_cannot_be_encoded_does_not_end_the_exporter():
+    with GrpcReceiver() as receiver, exporter_to(receiver) as exporter:
+        assert export(exporter, window(0, dest=7), window(1)) == [False, True]
+        assert counts(exporter)["windows", "failed"] == 1
+
+
 def test_rejected_points_are_counted():
     reply = Reply(rejected_points=1, message="no")
     with GrpcReceiver([reply]) as receiver, exporter_to(receiver) as exporter:

@@ -130,7 +130,11 @@ class OtlpExporter:
             if isinstance(job, _InternalPoints):
                 self._send_internal(job)
                 continue
-            delivered = self._deliver(self._encode(job.window))
+            try:
+                delivered = self._deliver(self._encode(job.window))
+            except (LookupError, ValueError):  # as of an edge whose node is not there
+                _LOGGER.exception("a window cannot be encoded")
+                delivered = False
             if self._abandoned:
                 return
             self._count("windows", "success" if delivered else "failed")
