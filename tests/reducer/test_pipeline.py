@@ -49,10 +49,12 @@ def send(
     window: int,
     rows: Sequence[Row],
     samples: Sequence[tuple[int, int, int, int]] = (),
+    received_in: int | None = None,
     **header: object,
 ) -> DecodedBatch:
-    """Add a batch of a host a moment after the end of its window."""
-    received = end_of(window) + SECOND_NS // 10
+    """Add a batch of a host a moment after the end of its window, or of a later one."""
+    late = window if received_in is None else received_in
+    received = end_of(late) + SECOND_NS // 10
     batch = make_batch(
         [{"process_id": 1, **row} for row in rows],
         samples=samples,
@@ -583,3 +585,38 @@ def test_short_windows_of_one_collector_do_not_add_up_what_is_open(reducer):
     send(reducer, "a", 0, [row], sequence=1, **restarted)
     forth = next(edge for edge in edges(close(reducer, 0)) if edge["source"] == "a")
     assert (forth["open"], forth["bytes"]) == (3, 20)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(connections(), max_size=6),
+    st.lists(
+        st.lists(st.integers(0, 3), min_size=6, max_size=6),
+        min_size=HOSTS,
+        max_size=HOSTS,
+    ),
+)
+def test_totals_are_exact_whenever_batches_come(made, delays):
+    reducer = Reducer()
+    closed: list[ClosedWindow] = []
+    for now in range(10):
+        for host in range(HOSTS):
+            for window in range(6):
+                if window + delays[host][window] == now:
+                    begin = window * TICKS if window else -TICKS
+                    rows = rows_of_host(host, begin, (window + 1) * TICKS, made)
+                    send(reducer, str(host), window, rows, received_in=now)
+        closed += close(reducer, now)
+    closed += close(reducer, 12)
+    reducer.close()
+    found: Counter = Counter()
+    for (_, _, name), value in totals(closed, "bytes", "opened", "closed").items():
+        found[name] += value
+    assert found == +Counter(
+        bytes=sum(one.size * one.length for one in made),
+        opened=2 * len(made),
+        closed=2 * len(made),
+    )
+    assert sorted(commit for one in closed for commit in one.commits) == [
+        (str(host), "first", window + 1) for host in range(HOSTS) for window in range(6)
+    ]
