@@ -95,8 +95,8 @@ def test_losses_are_told_by_reason(snapshot):
     health = Health(0, (("clock", 2), ("ring_full", 7)), 5, ("udp_drops",))
     screen = replace(screen_of(snapshot, 100, is_paused=True), health=health)
     assert drawn(screen)[1] == (
-        "collectors: 0  lost: 9 (clock 2, ring_full 7)  late: 5  missing: udp_drops"
-        "  by bytes  PAUSED"
+        "collectors: 0  lost: 9  by bytes  PAUSED  (clock 2, ring_full 7)  late: 5"
+        "  missing: udp_drops"
     )
 
 

@@ -96,8 +96,14 @@ def _totals(screen: Screen) -> Text:
 
 
 def _state(screen: Screen) -> Text:
+    """What must be seen first, as the end of a long line is cut off."""
+    parts = [
+        *_health_parts(screen.health),
+        *_view_parts(screen.state),
+        *_health_details(screen.health),
+    ]
     line = Text()
-    for text, style in (*_health_parts(screen.health), *_view_parts(screen.state)):
+    for text, style in parts:
         line.append("  " if line else "").append(text, style)
     return line
 
@@ -105,18 +111,24 @@ def _state(screen: Screen) -> Text:
 def _health_parts(health: Health | None) -> list[tuple[str, str]]:
     if health is None:
         return []
-    collectors = f"collectors: {health.collectors}"
-    parts = [(collectors, "" if health.collectors else "bold red")]
-    lost = f"lost: {health.lost_total}"
+    return [
+        (f"collectors: {health.collectors}", "" if health.collectors else "bold red"),
+        (f"lost: {health.lost_total}", "bold red" if health.lost else ""),
+    ]
+
+
+def _health_details(health: Health | None) -> list[tuple[str, str]]:
+    if health is None:
+        return []
+    details = []
     if health.lost:
         reasons = ", ".join(f"{reason} {count}" for reason, count in health.lost)
-        lost += f" ({reasons})"
-    parts.append((lost, "bold red" if health.lost else ""))
+        details.append((f"({reasons})", "bold red"))
     if health.late_rows:
-        parts.append((f"late: {health.late_rows}", "yellow"))
+        details.append((f"late: {health.late_rows}", "yellow"))
     if health.missing_signals:
-        parts.append((f"missing: {', '.join(health.missing_signals)}", "yellow"))
-    return parts
+        details.append((f"missing: {', '.join(health.missing_signals)}", "yellow"))
+    return details
 
 
 def _view_parts(state: ViewState) -> list[tuple[str, str]]:
