@@ -16,7 +16,9 @@ def test_health_adds_up_what_the_collectors_say():
         point("ebpf_net.collector.lost", 900.0, host="b", reason="ring_full_bytes"),
         point("ebpf_net.collector.lost", 50.0, host="b", reason="spool_full_rows"),
         point("ebpf_net.collector.lost", 1.0, host="b", reason="spool\x1b"),
-        point("ebpf_net.reducer.late_rows", 5.0, reason="dropped"),
+        point("ebpf_net.reducer.late_rows", 4.0, reason="counted"),
+        point("ebpf_net.reducer.late_rows", 1.0, reason="superseded"),
+        point("ebpf_net.reducer.late_rows", 2.0, reason="too_old"),
         point("ebpf_net.collector.signal", 1.0, signal="tcp", attach="tp_btf"),
         point("ebpf_net.collector.signal", 0.0, signal="udp_drops", attach=""),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from ebpf_net.ui.safe_text import safe_text
 
 _SIZES = ("_bytes", "_rows")
 """Reasons that tell how much was in what another reason counts."""
+_TOO_OLD = "too_old"
+"""The one reason for which the reducer drops late rows that nothing stands in for."""
 
 
 @dataclass(frozen=True)
@@ -29,22 +32,24 @@ class Health:
 
 def read_health(points: Sequence[InternalPoint]) -> Health:
     """Return the state that the internal metrics tell."""
-    lost: dict[str, int] = {}
+    lost: Counter[str] = Counter()
     late_rows = 0
     collectors = 0
     missing: set[str] = set()
     for point in points:
         labels = dict(point.labels)
+        reason = safe_text(labels.get("reason", ""))
         if point.name == "ebpf_net.connections":
             collectors = int(point.value)
+        elif point.name == "ebpf_net.collector.lost":
+            if not reason.endswith(_SIZES):
+                lost[reason] += int(point.value)
         elif point.name == "ebpf_net.reducer.late_rows":
-            late_rows += int(point.value)
+            if reason == _TOO_OLD:
+                lost[reason] += int(point.value)
+            else:
+                late_rows += int(point.value)
         elif point.name == "ebpf_net.collector.signal" and not point.value:
             missing.add(safe_text(labels.get("signal", "")))
-        elif point.name == "ebpf_net.collector.lost" and point.value:
-            reason = safe_text(labels.get("reason", ""))
-            if not reason.endswith(_SIZES):
-                lost[reason] = lost.get(reason, 0) + int(point.value)
-    return Health(
-        collectors, tuple(sorted(lost.items())), late_rows, tuple(sorted(missing))
-    )
+    reasons = tuple(sorted((+lost).items()))
+    return Health(collectors, reasons, late_rows, tuple(sorted(missing)))
