@@ -23,8 +23,9 @@ def test_health_adds_up_what_the_collectors_say():
         point("ebpf_net.collector.signal", 0.0, signal="udp_drops", attach=""),
     ]
     health = read_health(points)
-    assert health == Health(2, (("ring_full", 7), ("spool\\x1b", 1)), 5, ("udp_drops",))
-    assert health.lost_total == 8
+    lost = (("ring_full", 7), ("spool\\x1b", 1), ("too_old", 2))
+    assert health == Health(2, lost, 5, ("udp_drops",))
+    assert health.lost_total == 10
 
 
 def test_without_points_nothing_is_lost_and_nobody_is_there():
