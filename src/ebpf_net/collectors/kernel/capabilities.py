@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from enum import IntEnum
+from pathlib import Path
 
 from ebpf_net.collectors.kernel.libbpf import keep_capabilities
 from ebpf_net.errors import KernelError
@@ -55,4 +56,12 @@ def _works_without(try_maps: Callable[[], object]) -> bool:
 
 
 def _keep(capabilities: frozenset[Capability]) -> None:
-    keep_capabilities(sum(1 << capability for capability in capabilities))
+    """Keep those of ``capabilities`` that the thread has."""
+    wanted = sum(1 << capability for capability in capabilities)
+    keep_capabilities(wanted & _permitted())
+
+
+def _permitted() -> int:
+    status = Path("/proc/thread-self/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith("CapPrm:"))
+    return int(line.split()[1], 16)
