@@ -215,11 +215,13 @@ class BrokenSink(MemorySink):
         raise ZeroDivisionError
 
 
-def test_fault_of_the_sink_is_an_answer(start_server):
+def test_fault_of_the_sink_is_an_answer_and_one_traceback(start_server, caplog):
     server = start_server(BrokenSink())
-    status, _, answer = post(server, make_batch(1))
-    assert (status, answer["error"]) == (500, "internal error")
-    assert refused(server, "internal") == 1
+    for _ in range(3):
+        status, _, answer = post(server, make_batch(1))
+        assert (status, answer["error"]) == (500, "internal error")
+    assert refused(server, "internal") == 3
+    assert caplog.text.count("Traceback") == 1
 
 
 def test_times_reach_the_sink(start_server):

@@ -48,7 +48,6 @@ def test_snapshot_comes_first_and_batches_in_order(start_server, start_client):
     assert sink.wait_for_batches(20)
     assert sequences(sink) == list(range(1, 21))
     assert len(sink.snapshots) == 1
-    assert [batch.header.settled for batch in sink.batches] == list(range(20))
 
 
 def test_committed_batches_are_forgotten(start_server, start_client, tmp_path):
@@ -103,6 +102,26 @@ def test_submit_does_not_wait_for_a_dead_reducer(start_client):
         client.submit(make_batch(sequence))
     assert time.monotonic() - started < 1
     assert client.status()["spool.batches"] == 100
+
+
+def test_batch_says_what_is_gone_before_it(start_server, start_client):
+    sink = MemorySink(commit_all=False)
+    client = start_client(start_server(sink).port)
+    client.submit(make_batch(1))
+    client.submit(make_batch(2))
+    client.submit(Batch(make_header(3), b"no frame", 1))
+    client.submit(make_batch(4))
+    assert sink.wait_for_batches(3)
+    with sink.changed:
+        sink.ledger.commit("node-1", "run-1", 1)
+    client.submit(make_batch(5))
+    assert sink.wait_for_batches(4)
+    wait_until(lambda: client.status()["spool.batches"] == 3)
+    client.submit(make_batch(6))
+    assert sink.wait_for_batches(5)
+    said = [(b.header.settled, b.header.previous) for b in sink.batches]
+    assert said == [(0, 0), (0, 1), (0, 2), (0, 4), (1, 5)]
+    assert sink.ledger.received("node-1", "run-1") == 6
 
 
 def test_another_reducer_gets_a_snapshot_and_what_was_not_committed(
@@ -280,6 +299,28 @@ def test_wrong_token_is_retried_slowly_and_logged_once(
     assert "401" in ours[0].getMessage()
     wrong.write_text("right")
     assert sink.wait_for_batches(1)
+
+
+class AllergicSink(MemorySink):
+    """Has a fault that one batch brings out."""
+
+    def accept(self, batch, received_ns, sent_ns):
+        if batch.header.sequence == 2:
+            raise ZeroDivisionError
+        return super().accept(batch, received_ns, sent_ns)
+
+
+def test_batch_that_the_reducer_fails_at_does_not_block_for_ever(
+    start_server, start_client
+):
+    sink = AllergicSink()
+    client = start_client(start_server(sink).port, max_backoff_seconds=0.01)
+    for sequence in (1, 2, 3):
+        client.submit(make_batch(sequence))
+    assert sink.wait_for_batches(2)
+    assert sequences(sink) == [1, 3]
+    assert client.status()["lost.refused"] == 1
+    assert client.status()["client.failures"] == 29
 
 
 class ForgetfulSink(MemorySink):

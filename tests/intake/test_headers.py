@@ -25,7 +25,7 @@ def lower(headers):
     "header",
     [
         make_header(),
-        make_header(7, settled=6, last_of_window=False, status={}),
+        make_header(7, settled=5, previous=6, last_of_window=False, status={}),
         make_header(0, kind=BatchKind.SNAPSHOT),
         make_header(collector="Knoten Süd", host="10.0.0.1 (東京)"),
         make_header(2**63 - 1),
@@ -39,10 +39,11 @@ def test_header_survives_the_way(header):
     assert from_headers(lower(headers)) == (short, 123)
 
 
-def test_settled_may_be_absent():
+def test_settled_and_previous_may_be_absent():
     headers = lower(to_headers(make_header(), 1))
     del headers["ebpf-net-settled"]
-    assert from_headers(headers)[0].settled == 0
+    del headers["ebpf-net-previous"]
+    assert from_headers(headers)[0] == make_header()
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,7 @@ def test_settled_may_be_absent():
         ("sequence", "1.5"),
         ("sequence", "\u0661"),
         ("settled", "1"),
+        ("previous", "1"),
         ("window-start", "x"),
         ("window-end", "9999999999"),
         ("window-last", ""),

@@ -1,5 +1,6 @@
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +11,11 @@ from ebpf_net.testing.intake import make_header
 
 def snapshot(sequence=0, **changes):
     return make_header(sequence, kind=BatchKind.SNAPSHOT, **changes)
+
+
+def arrive(ledger, sequence):
+    """All batches exist: one that comes before its predecessor leaves a gap."""
+    return ledger.seen(make_header(sequence, previous=sequence - 1))
 
 
 def ready_ledger(settled=0, **limits):
@@ -41,18 +47,30 @@ def test_repeated_batch_is_a_duplicate():
 def test_received_stops_before_a_gap():
     ledger = ready_ledger()
     for sequence in (1, 2, 4):
-        ledger.seen(make_header(sequence))
+        arrive(ledger, sequence)
     assert ledger.received("node-1", "run-1") == 2
-    ledger.seen(make_header(3))
+    arrive(ledger, 3)
     assert ledger.received("node-1", "run-1") == 4
 
 
-def test_settled_closes_a_gap_that_will_never_be_filled():
+@pytest.mark.parametrize("gone", [{"settled": 3}, {"previous": 1}, {"previous": 0}])
+def test_gap_that_will_never_be_filled_is_closed(gone):
     ledger = ready_ledger()
-    ledger.seen(make_header(1))
-    ledger.seen(make_header(4, settled=3))
+    ledger.seen(make_header(1, previous=0))
+    ledger.seen(make_header(4, **gone))
     assert ledger.received("node-1", "run-1") == 4
     assert ledger.seen(make_header(2)) is Verdict.DUPLICATE
+
+
+def test_batch_for_another_reducer_closes_no_gap():
+    """A late copy of a snapshot came first; 2 and 3 are to be sent again."""
+    ledger = ready_ledger()
+    ledger.seen(make_header(1))
+    assert ledger.seen(make_header(4, settled=1, previous=3)) is Verdict.NEW
+    assert ledger.received("node-1", "run-1") == 1
+    assert ledger.seen(make_header(2, previous=1)) is Verdict.NEW
+    assert ledger.seen(make_header(3, previous=2)) is Verdict.NEW
+    assert ledger.received("node-1", "run-1") == 4
 
 
 def test_new_ledger_takes_the_base_from_the_snapshot():
@@ -103,9 +121,9 @@ def test_restored_ledger_drops_what_was_committed_unheard():
 def test_out_of_order_batches_are_bounded():
     ledger = ready_ledger(max_out_of_order=3)
     for sequence in (2, 4, 6, 8):
-        assert ledger.seen(make_header(sequence)) is Verdict.NEW
+        assert arrive(ledger, sequence) is Verdict.NEW
     assert ledger.received("node-1", "run-1") == 2
-    assert ledger.seen(make_header(1)) is Verdict.DUPLICATE
+    assert arrive(ledger, 1) is Verdict.DUPLICATE
 
 
 def test_incarnations_are_bounded_and_the_silent_one_goes_first():
@@ -137,7 +155,7 @@ def test_any_order_of_repeats_counts_each_batch_once(count, copies, seed):
     arrivals = [number for number in range(1, count + 1) for _ in range(copies)]
     random.Random(seed).shuffle(arrivals)
     ledger = ready_ledger()
-    taken = [one for one in arrivals if ledger.seen(make_header(one)) is Verdict.NEW]
+    taken = [one for one in arrivals if arrive(ledger, one) is Verdict.NEW]
     assert sorted(taken) == list(range(1, count + 1))
     assert ledger.received("node-1", "run-1") == count
     assert ledger.duplicates == count * (copies - 1)
@@ -146,27 +164,41 @@ def test_any_order_of_repeats_counts_each_batch_once(count, copies, seed):
 @given(
     lost=st.sets(st.integers(1, 40)),
     restarts=st.sets(st.integers(1, 40)),
-    committed=st.integers(0, 5),
+    each=st.integers(1, 5),
+    late_snapshot=st.booleans(),
 )
-def test_in_order_client_with_losses_and_restarts_is_exact(lost, restarts, committed):
-    """The client's protocol: snapshot, then in order; a restart forgets the rest."""
-    ledger = ready_ledger()
-    exported, pending = [], []
+def test_in_order_client_is_exact_over_losses_and_restarts(
+    lost, restarts, each, late_snapshot
+):
+    """Each ``each`` batches are exported and committed; a restart forgets the rest."""
     held = [one for one in range(1, 41) if one not in lost]
+    exported, pending, ledger = [], [], ready_ledger()
     queue = list(held)
     while queue:
-        sequence = queue.pop(0)
+        sequence = queue[0]
+        kept = [one for one in held if one not in exported]
+        header = make_header(
+            sequence,
+            settled=kept[0] - 1,
+            previous=max([one for one in kept if one < sequence], default=0),
+        )
         if sequence in restarts:
             restarts = restarts - {sequence}
-            kept = [one for one in held if one not in exported]
-            ledger = ready_ledger(settled=kept[0] - 1)
-            queue, pending = kept, []
+            pending, marks = [], ledger.watermarks()
+            ledger = Ledger()
+            ledger.restore(marks)
+            if late_snapshot:
+                ledger.seen(snapshot())
+            if ledger.seen(header) is Verdict.NEW:
+                pending = [sequence]
+            ledger.seen(snapshot(held[-1], settled=kept[0] - 1))
+            queue = kept
             continue
-        verdict = ledger.seen(make_header(sequence, settled=sequence - 1))
-        assert verdict is Verdict.NEW
-        pending.append(sequence)
-        if len(pending) > committed:
+        if ledger.seen(header) is Verdict.NEW:
+            pending.append(sequence)
+        if len(pending) >= each and ledger.received("node-1", "run-1") == sequence:
             exported += pending
             pending = []
             ledger.commit("node-1", "run-1", sequence)
-    assert exported + pending == held
+        queue.pop(0)
+    assert sorted(exported + pending) == held

@@ -13,6 +13,7 @@ def test_entries_are_kept_in_order():
     assert lane.sequences == [1, 3, 7]
     assert [lane.after(n).sequence for n in (0, 1, 2, 6)] == [1, 3, 3, 7]
     assert lane.after(7) is None
+    assert [lane.before(n) for n in (1, 2, 3, 7, 9)] == [0, 1, 1, 3, 7]
 
 
 def test_last_outlives_what_is_removed():

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from typing import Any
 
 from ebpf_net.errors import BatchError
@@ -84,9 +85,9 @@ class IntakeApplication:
             await _reply(send, status, body, {})
         except _Refusal as refusal:
             await self._refuse(scope, send, refusal)
-        except Exception:
-            logger.exception("cannot answer a request")
+        except Exception as error:  # noqa: BLE001 - logged in _refuse
             fault = _Refusal(500, "internal", "internal error")
+            fault.__cause__ = error
             await self._refuse(scope, send, fault)
 
     def close(self) -> None:
@@ -225,7 +226,9 @@ class IntakeApplication:
         if refusal.reason:
             client = scope.get("client")
             host = client[0] if client else "a stranger"
-            self._counters.refused(refusal.reason, str(refusal), host)
+            logged = self._counters.refused(refusal.reason, str(refusal), host)
+            if logged and refusal.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+                logger.error("a request met a fault", exc_info=refusal.__cause__)
         reason = refusal.reason or "snapshot_needed"
         body = json.dumps({"error": str(refusal), "reason": reason}).encode()
         await _reply(send, refusal.status, body, refusal.headers)

@@ -37,8 +37,11 @@ class BatchHeader:
     last_of_window: bool  # Ebpf-Net-Window-Last: 1 or 0; a large window has several
     status: Mapping[str, int]  # Ebpf-Net-Status: JSON; counters since the start, such
     #   as {"lost.ring_full": 0, "signal.tcp.tp_btf": 1}; in each batch
-    settled: int = 0  # Ebpf-Net-Settled, set by the client at each attempt: window
-    #   batches up to here were received, refused or lost, and are not to come any more
+    # The client sets these at each attempt. They are true whoever the reducer is.
+    settled: int = 0  # Ebpf-Net-Settled: window batches up to here are gone for good,
+    #   committed, refused or lost
+    previous: int = 0  # Ebpf-Net-Previous, of a window: the last batch before it that
+    #   is not gone for good, 0 if there is none
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,13 @@
 """The collector's end of the intake: sends batches until they are committed.
 
 One thread writes batches to the spool's disk, one sends them, one at a time and in
-order. So when a batch arrives, those before it have arrived, were refused or are lost:
-the client says so (``settled``), and the reducer never waits for what cannot come.
+order. With each it says which of those before it are gone for good, so that the reducer
+never waits for what cannot come.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import random
 import threading
@@ -20,9 +19,10 @@ from http import HTTPStatus
 
 from ebpf_net.errors import BatchError
 from ebpf_net.intake.batch import Batch, BatchKind, Receipt
-from ebpf_net.intake.connection import ConnectionFailed, IntakeConnection, Reply
+from ebpf_net.intake.connection import ConnectionFailed, IntakeConnection
 from ebpf_net.intake.headers import receipt_from_json
 from ebpf_net.intake.options import ClientOptions
+from ebpf_net.intake.reply import Reply
 from ebpf_net.intake.spool import Spool, SpoolOptions
 
 __all__ = ["ClientOptions", "IntakeClient", "Spool", "SpoolOptions"]
@@ -31,9 +31,8 @@ _EMPTY_BODY = bytes.fromhex("28b52ffd2000010000")  # a zstd frame of no bytes
 _LOG_SECONDS = 60.0
 _CLOSING_POLL_SECONDS = 0.1
 _WRITE_RETRY_SECONDS = 5.0
-_FOR_GOOD = frozenset({400, 413, 415, 422})
-_UNAUTHORIZED = frozenset({401, 403})
-_LATER = frozenset({429, 503})
+_MAX_FAULTS = 30
+"""Answers 500 in a row after which a batch is taken for the cause and dropped."""
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +46,7 @@ class _Lane:
     sent: int = 0  # highest that was ever sent
     snapshot_taken: bool = False
     conflicts: int = 0  # 409 in a row
+    faults: int = 0  # 500 in a row
 
 
 class IntakeClient:
@@ -203,16 +203,20 @@ class IntakeClient:
         if not lane.snapshot_taken:
             self._send_snapshot(lane, batch)
             return  # what comes next may be another batch now
-        header = dataclasses.replace(header, settled=header.sequence - 1)
+        header = dataclasses.replace(
+            header,
+            settled=min(self._spool.settled(header.incarnation), header.sequence - 1),
+            previous=self._spool.previous(header.incarnation, header.sequence),
+        )
         resent = header.sequence <= lane.sent
         lane.sent = max(lane.sent, header.sequence)
         reply = self._post(dataclasses.replace(batch, header=header))
         self._count("resent" if resent else "sent")
         if reply.status == HTTPStatus.OK:
             receipt = receipt_from_json(reply.body)
-            lane.cursor, lane.conflicts = header.sequence, 0
+            lane.cursor, lane.conflicts, lane.faults = header.sequence, 0, 0
             self._take_receipt(header.incarnation, lane, receipt)
-        elif reply.status in _FOR_GOOD:
+        elif reply.is_refusal or self._is_poison(lane, reply):
             self._note_refusal(header.sequence, reply)
             self._spool.refuse(header.incarnation, header.sequence)
             self._succeed()
@@ -224,6 +228,16 @@ class IntakeClient:
         else:
             self._fail_reply(reply)
 
+    def _is_poison(self, lane: _Lane, reply: Reply) -> bool:
+        """Whether the reducer fails at this batch again and again."""
+        if reply.status != HTTPStatus.INTERNAL_SERVER_ERROR:
+            return False
+        lane.faults += 1
+        if lane.faults < _MAX_FAULTS:
+            return False
+        lane.faults = 0
+        return True
+
     def _send_snapshot(self, lane: _Lane, first: Batch) -> None:
         """Send what is known beside the windows."""
         incarnation = first.header.incarnation
@@ -232,7 +246,7 @@ class IntakeClient:
         header = dataclasses.replace(snapshot.header, settled=settled)
         self._count("snapshots")
         reply = self._post(dataclasses.replace(snapshot, header=header))
-        if reply.status in _FOR_GOOD:
+        if reply.is_refusal:
             self._note_refusal(header.sequence, reply)
             reply = self._post(_empty_snapshot(first, settled))
         if reply.status != HTTPStatus.OK:
@@ -309,15 +323,7 @@ class IntakeClient:
         self._failures = 0
 
     def _fail_reply(self, reply: Reply) -> None:
-        text = f"it answered {reply.status} {_reason(reply)}"
-        if reply.status in _UNAUTHORIZED:
-            seconds = self._options.refused_backoff_seconds
-            self._fail(text, random.uniform(seconds / 2, seconds))
-        elif reply.status in _LATER and reply.retry_after_seconds is not None:
-            limit = self._options.max_retry_after_seconds
-            self._fail(text, min(reply.retry_after_seconds, limit))
-        else:
-            self._fail(text)
+        self._fail(f"it answered {reply.text}", reply.least_wait(self._options))
 
     def _fail(self, text: str, at_least: float = 0.0) -> None:
         """Log, and wait with full jitter."""
@@ -354,7 +360,7 @@ class IntakeClient:
             )
 
     def _note_refusal(self, sequence: int, reply: Reply) -> None:
-        text = f"batch {sequence} refused for good: {reply.status} {_reason(reply)}"
+        text = f"batch {sequence} refused for good: {reply.text}"
         self._log_sparingly(f"refused {reply.status}", text)
 
     def _log_sparingly(self, subject: str, text: str) -> None:
@@ -376,13 +382,3 @@ def _empty_snapshot(first: Batch, settled: int) -> Batch:
         settled=settled,
     )
     return Batch(header, _EMPTY_BODY, 0)
-
-
-def _reason(reply: Reply) -> str:
-    """Return what the reply's JSON says, on one line."""
-    try:
-        fields = json.loads(reply.body)
-        text = f"{fields['reason']}: {fields['error']}"
-    except (ValueError, KeyError, TypeError, RecursionError):
-        text = reply.body[:200].decode("ascii", "replace")
-    return " ".join(text.split())[:300]

@@ -10,7 +10,6 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 import urllib3
@@ -25,19 +24,11 @@ from ebpf_net.errors import SettingError
 from ebpf_net.intake.batch import CONTENT_TYPE, PATH, Batch
 from ebpf_net.intake.headers import identity_headers, to_headers
 from ebpf_net.intake.options import ClientOptions
+from ebpf_net.intake.reply import Reply
 from ebpf_net.intake.tokens import TokenFile
 
 _MAX_REPLY_BYTES = 65_536
 _UNREACHABLE = (ConnectTimeoutError, NewConnectionError, SSLError)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer over HTTP."""
-
-    status: int
-    body: bytes
-    retry_after_seconds: float | None
 
 
 class ConnectionFailed(Exception):

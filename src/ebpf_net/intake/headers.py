@@ -24,6 +24,7 @@ _WINDOW_END = "Ebpf-Net-Window-End"
 _WINDOW_LAST = "Ebpf-Net-Window-Last"
 _STATUS = "Ebpf-Net-Status"
 _SETTLED = "Ebpf-Net-Settled"
+_PREVIOUS = "Ebpf-Net-Previous"
 
 MAX_NAME_LENGTH = 128
 MAX_STATUS_BYTES = 16_384
@@ -47,6 +48,7 @@ def to_headers(header: BatchHeader, sent_ns: int) -> dict[str, str]:
         _WINDOW_LAST: str(int(header.last_of_window)),
         _STATUS: json.dumps(dict(header.status), separators=(",", ":")),
         _SETTLED: str(header.settled),
+        _PREVIOUS: str(header.previous),
     }
 
 
@@ -68,7 +70,8 @@ def from_headers(headers: Mapping[str, str]) -> tuple[BatchHeader, int]:
         window_end_ns=_integer(headers, _WINDOW_END),
         last_of_window=_integer(headers, _WINDOW_LAST) == 1,
         status=_status(_text(headers, _STATUS)),
-        settled=_integer(headers, _SETTLED) if _SETTLED.lower() in headers else 0,
+        settled=_optional_integer(headers, _SETTLED),
+        previous=_optional_integer(headers, _PREVIOUS),
     )
     _check_window(header)
     return header, _integer(headers, _SENT)
@@ -139,6 +142,10 @@ def _integer(headers: Mapping[str, str], name: str) -> int:
     return int(text)
 
 
+def _optional_integer(headers: Mapping[str, str], name: str) -> int:
+    return _integer(headers, name) if name.lower() in headers else 0
+
+
 def _kind(text: str) -> BatchKind:
     try:
         return BatchKind(text)
@@ -153,6 +160,8 @@ def _check_window(header: BatchHeader) -> None:
         raise _bad(_SEQUENCE, str(header.sequence), "1 or more")
     if header.settled >= header.sequence:
         raise _bad(_SETTLED, str(header.settled), "less than the sequence")
+    if header.previous >= header.sequence:
+        raise _bad(_PREVIOUS, str(header.previous), "less than the sequence")
     if header.window_end_ns < header.window_start_ns:
         raise _bad(_WINDOW_END, str(header.window_end_ns), "no less than the start")
 

@@ -79,6 +79,8 @@ class Ledger:
         known.ahead.add(sequence)
         known.highest = max(known.highest, sequence)
         known.settle(min(header.settled, sequence - 1))
+        if header.previous <= known.received:
+            known.settle(sequence - 1)  # nothing is left between the two
         if len(known.ahead) > self._max_out_of_order:
             known.settle(min(known.ahead))
         return NEW

@@ -59,18 +59,22 @@ class IntakeCounters:
             self._batches += 1
             self._rows.update(rows)
 
-    def refused(self, reason: str, message: str, client: str) -> None:
-        """Count a refusal; log it unless the reason was logged a moment ago."""
+    def refused(self, reason: str, message: str, client: str) -> bool:
+        """Count a refusal; log it unless the reason was logged a moment ago.
+
+        Returns whether it was logged.
+        """
         now = time.monotonic()
         with self._lock:
             self._refused[reason] += 1
             logged, count = self._logged.get(reason, (-LOG_SECONDS, 0))
             if now - logged < LOG_SECONDS:
-                return
+                return False
             more = self._refused[reason] - count - 1
             self._logged[reason] = (now, self._refused[reason])
         others = f", and {more} more since the last such line" if more else ""
         logger.warning("refused %s: %s (%s)%s", client, message, reason, others)
+        return True
 
     def points(self) -> list[InternalPoint]:
         """Return the counters as metrics."""

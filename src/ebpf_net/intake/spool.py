@@ -122,6 +122,12 @@ class Spool:
                 return 0
             return lane.sequences[0] - 1 if lane.sequences else lane.last
 
+    def previous(self, incarnation: str, sequence: int) -> int:
+        """Return the last sequence before that one which is kept, or 0."""
+        with self._lock:
+            lane = self._lanes.get(incarnation)
+            return lane.before(sequence) if lane is not None else 0
+
     def last(self, incarnation: str) -> int:
         """Return the highest sequence there has been."""
         with self._lock:

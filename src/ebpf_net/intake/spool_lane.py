@@ -52,3 +52,8 @@ class SpoolLane:
         if index == len(self.sequences):
             return None
         return self.entries[self.sequences[index]]
+
+    def before(self, sequence: int) -> int:
+        """Return the last sequence before that one, or 0."""
+        index = bisect.bisect_left(self.sequences, sequence)
+        return self.sequences[index - 1] if index else 0
