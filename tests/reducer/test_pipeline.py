@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ebpf_net.intake.batch import BatchHeader, BatchKind
@@ -595,6 +595,10 @@ def test_short_windows_of_one_collector_do_not_add_up_what_is_open(reducer):
         min_size=HOSTS,
         max_size=HOSTS,
     ),
+)
+@example(
+    [Connection(client=2, server=0, opened=232, length=71, size=1)],
+    [[0, 0, 0, 2, 0, 0], [0] * 6, [3, 3, 3, 0, 0, 0]],
 )
 def test_totals_are_exact_whenever_batches_come(made, delays):
     reducer = Reducer()

@@ -7,7 +7,7 @@ says. What a new source of knowledge adds is another join and another branch the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -162,8 +162,8 @@ def locate(
     detail: Detail,
 ) -> Located:
     """Find out who both ends of each row are."""
-    ends, peer = _every_end(rows, matched)
-    codes, first = _encode(_end_keys(ends, detail))
+    ends, peer = _every_end(rows, matched, detail)
+    codes, first = _encode(ends.key)
     number, nodes = _resolve(engine, ends.take(first), references, detail)
     code = number[codes]
     return Located(code[matched.own], code[peer], nodes)
@@ -171,8 +171,9 @@ def locate(
 
 @dataclass(frozen=True)
 class _Described:
-    """Ends with what is known ``about`` them and their addresses."""
+    """Ends with what is known ``about`` them and their addresses, if they matter."""
 
+    key: Int64  # one for ends that are the same
     ends: Ends
     about: Int64
     high: Int64
@@ -180,49 +181,56 @@ class _Described:
 
     def take(self, index: Int64) -> _Described:
         return _Described(
-            self.ends.take(index), self.about[index], self.high[index], self.low[index]
+            self.key[index],
+            self.ends.take(index),
+            self.about[index],
+            self.high[index],
+            self.low[index],
         )
 
 
-def _every_end(rows: Rows, matched: Matched) -> tuple[_Described, Int64]:
+def _every_end(
+    rows: Rows, matched: Matched, detail: Detail
+) -> tuple[_Described, Int64]:
     """Return the ends in ``matched``, then those that are only an address.
 
     And the place of each row's peer among them.
     """
-    high, low = rows.int64("remote_address_high"), rows.int64("remote_address_low")
-    covered = len(matched.ends)
-    own_high, own_low = np.zeros((2, covered), np.int64)
-    # A remembered end has no row: its address is what its peer's row says.
-    known = np.flatnonzero(matched.peer >= 0)
-    own_high[matched.peer[known]], own_low[matched.peer[known]] = (
-        high[known],
-        low[known],
-    )
-    own_high[matched.own] = rows.int64("local_address_high")
-    own_low[matched.own] = rows.int64("local_address_low")
-    alone = np.flatnonzero(matched.peer < 0)
-    kind = _about_addresses(rows, alone, high[alone], low[alone])
-    local = (kind == About.METADATA) | (kind == About.LOCALHOST)
-    nobody = no_ends(len(alone))
-    addresses = Ends(
-        np.where(local, rows.source[alone], 0), nobody.process, nobody.cgroup
-    )
+    covered, alone = len(matched.ends), np.flatnonzero(matched.peer < 0)
+    addresses = _describe_addresses(rows, alone)
     peer = matched.peer.copy()
     peer[alone] = np.arange(covered, covered + len(alone))
-    return _Described(
-        concat_ends([matched.ends, addresses]),
-        np.concatenate([np.full(covered, int(About.COVERED)), kind]),
-        np.concatenate([own_high, high[alone]]),
-        np.concatenate([own_low, low[alone]]),
-    ), peer
-
-
-def _end_keys(described: _Described, detail: Detail) -> Int64:
-    ends = described.ends
-    columns = [ends.source, ends.process, ends.cgroup]
+    high, low = np.zeros((2, covered), np.int64)
     if detail.addresses:
-        columns += [described.high, described.low]
-    return combine(described.about, *columns)
+        known = np.flatnonzero(matched.peer >= 0)
+        for side, values in (("high", high), ("low", low)):
+            # A remembered end has no row: its address is what its peer's row says.
+            remote = rows.int64(f"remote_address_{side}")
+            values[matched.peer[known]] = remote[known]
+            values[matched.own] = rows.int64(f"local_address_{side}")
+    described = _Described(
+        np.concatenate([matched.end_keys, addresses.key]),
+        concat_ends([matched.ends, addresses.ends]),
+        np.concatenate([np.full(covered, int(About.COVERED)), addresses.about]),
+        np.concatenate([high, addresses.high]),
+        np.concatenate([low, addresses.low]),
+    )
+    if detail.addresses:
+        key = combine(described.key, described.high, described.low)
+        described = replace(described, key=key)
+    return described, peer
+
+
+def _describe_addresses(rows: Rows, chosen: Int64) -> _Described:
+    """Describe the peers of rows of which only the address is known."""
+    high = rows.int64("remote_address_high")[chosen]
+    low = rows.int64("remote_address_low")[chosen]
+    about = _about_addresses(rows, chosen, high, low)
+    local = (about == About.METADATA) | (about == About.LOCALHOST)
+    nobody = no_ends(len(chosen))
+    source = np.where(local, rows.source[chosen], 0)
+    ends = Ends(source, nobody.process, nobody.cgroup)
+    return _Described(combine(about, source), ends, about, high, low)
 
 
 def _about_addresses(rows: Rows, chosen: Int64, high: Int64, low: Int64) -> Int64:

@@ -61,6 +61,7 @@ class Matched:
     """
 
     ends: Ends  # of the rows, then those that were remembered
+    end_keys: Int64  # one for ends that are the same
     own: Int64
     peer: Int64
     volume: Bool  # bytes, packets and connections of this row count
@@ -73,6 +74,7 @@ class Matched:
         index = np.flatnonzero(chosen)
         return Matched(
             self.ends,
+            self.end_keys,
             self.own[index],
             self.peer[index],
             self.volume[index],
@@ -94,7 +96,7 @@ def match(
     client_rows = np.flatnonzero(rows.is_client)
     server_rows = np.flatnonzero(~rows.is_client)
     clients, servers, pairs = pair_rows(rows, client_rows, server_rows, tie)
-    draft = _Draft(ends, len(rows))
+    draft = _Draft(ends, tie)
     held_groups = np.zeros(len(servers.near), np.bool_)
     held_groups[servers.of[was_held[server_rows]]] = True
     decided = _decide_servers(draft, servers, pairs, held_groups, memory, now)
@@ -103,11 +105,11 @@ def match(
     known = [endpoints, *parts_of(memory.endpoints, _recent(now))]
     _find_servers(draft, rows, client_rows, known, now)
     draft.fill_servers(server_rows, servers, pairs, decided)
-    _yield_to_servers(draft, rows, client_rows, servers, decided)
-    if now.moment is Moment.LATE:
-        _supersede(draft, rows, client_rows, memory, now)
     fresh = np.zeros(len(servers.near), np.bool_)
     fresh[servers.of[~was_held[server_rows]]] = True
+    _yield_to_servers(draft, rows, client_rows, servers, decided.keeps & fresh)
+    if now.moment is Moment.LATE:
+        _supersede(draft, rows, client_rows, memory, now)
     learned = Learned(
         known_keys(clients.near, clients.far, ends.take(clients.best), ~pairs.is_near),
         _keys_only(servers, decided.counts & ~decided.held & fresh),
@@ -121,21 +123,25 @@ class _Draft:
     """A Matched in the making."""
 
     ends: Ends
-    count: int
+    keys: Int64
 
     def __post_init__(self) -> None:
-        self.own = np.arange(self.count)
-        self.peer = np.full(self.count, -1, np.int64)
-        self.volume = np.ones(self.count, np.bool_)
-        self.peer_reports = np.zeros(self.count, np.bool_)
-        self.held = np.zeros(self.count, np.bool_)
-        self.superseded = np.zeros(self.count, np.bool_)
+        count = len(self.ends)
+        self.own = np.arange(count)
+        self.peer = np.full(count, -1, np.int64)
+        self.volume = np.ones(count, np.bool_)
+        self.peer_reports = np.zeros(count, np.bool_)
+        self.held = np.zeros(count, np.bool_)
+        self.superseded = np.zeros(count, np.bool_)
+        self.remembered: list[Ends] = []
+        self.end_count = count
 
     def remember(self, ends: Ends) -> Int64:
         """Add ends that have no row; return their places."""
-        first = len(self.ends)
-        self.ends = concat_ends([self.ends, ends])
-        return np.arange(first, len(self.ends))
+        first = self.end_count
+        self.end_count += len(ends)
+        self.remembered.append(ends)
+        return np.arange(first, self.end_count)
 
     def fill_servers(
         self, rows: Int64, servers: Groups, pairs: Pairs, decided: _Decided
@@ -150,8 +156,11 @@ class _Draft:
 
     def matched(self) -> Matched:
         """Return the result."""
+        later = concat_ends(self.remembered)
+        keys = combine(later.source, later.process, later.cgroup)
         return Matched(
-            self.ends,
+            concat_ends([self.ends, later]),
+            np.concatenate([self.keys, keys]),
             self.own,
             self.peer,
             self.volume,
@@ -251,11 +260,11 @@ def _find_servers(
 
 
 def _yield_to_servers(
-    draft: _Draft, rows: Rows, client_rows: Int64, servers: Groups, decided: _Decided
+    draft: _Draft, rows: Rows, client_rows: Int64, servers: Groups, keeps: Bool
 ) -> None:
-    if not decided.keeps.any():
+    if not keeps.any():
         return
-    near, far = servers.near[decided.keeps], servers.far[decided.keeps]
+    near, far = servers.near[keeps], servers.far[keeps]
     draft.volume[client_rows] = ~(
         np.isin(rows.keys.near[client_rows], near)
         | np.isin(rows.keys.far[client_rows], far)

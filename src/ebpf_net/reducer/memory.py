@@ -41,7 +41,7 @@ def no_ends(count: int = 0) -> Ends:
 
 def concat_ends(parts: Iterable[Ends]) -> Ends:
     """Return all ends of the parts."""
-    parts = list(parts)
+    parts = [no_ends(), *parts]
     return Ends(
         np.concatenate([part.source for part in parts]),
         np.concatenate([part.process for part in parts]),

@@ -8,7 +8,6 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ebpf_net.reducer.keys import Addresses, Bool, EdgeKeys, Int64, edge_keys
@@ -186,5 +185,5 @@ def with_boots(rows: Rows, boot: Int64) -> Rows:
 
 
 def _wide_samples(samples: pa.Table, offset: int) -> pa.Table:
-    edge = pc.add(pc.cast(samples.column("edge"), pa.int64()), offset)
+    edge = pa.array(int64_column(samples, "edge") + offset)
     return samples.select(["count", "bucket", "kind"]).add_column(0, "edge", edge)
