@@ -27,6 +27,7 @@ from ebpf_net.collectors.kernel.encode import (
     encode_body,
     split_edges,
 )
+from ebpf_net.collectors.kernel.free_memory import return_free_memory
 from ebpf_net.collectors.kernel.hosts import Host
 from ebpf_net.collectors.kernel.processes import ProcessTable
 from ebpf_net.collectors.kernel.source import KernelSource
@@ -38,7 +39,7 @@ _LOG = logging.getLogger(__name__)
 _SECOND_NS = 1_000_000_000
 _MILLISECOND_NS = 1_000_000
 _FIRST_WINDOW_NS = _SECOND_NS // 2
-_LONGEST_WAIT_NS = _SECOND_NS // 4
+_LONGEST_WAIT_NS = _SECOND_NS // 2
 _LONGEST_HOLD_NS = (
     _SECOND_NS // 2
 )  # then it may be too late to read a process's program
@@ -160,6 +161,7 @@ class KernelCollector:
         self._docker.wait_answers(_DOCKER_WAIT_SECONDS)
         self._take_docker_answers()
         self._send_window(self._builder.finish(), start_ns, end_ns)
+        return_free_memory()
 
     def _send_window(self, window: WindowTables, start_ns: int, end_ns: int) -> None:
         tables: dict[str, Table] = {}
