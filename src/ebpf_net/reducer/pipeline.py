@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +12,7 @@ from ebpf_net.intake.batch import BatchKind
 from ebpf_net.intake.decode import DecodedBatch
 from ebpf_net.intake.sink import Overloaded
 from ebpf_net.reducer.aggregation import Partial, partial
+from ebpf_net.reducer.counters import Counters, collector_points
 from ebpf_net.reducer.engine import Engine
 from ebpf_net.reducer.enrichment import Detail, locate
 from ebpf_net.reducer.ingest import (
@@ -74,24 +72,6 @@ class ClosedWindow:
 
 
 @dataclass
-class _Counters:
-    late: dict[str, int] = field(
-        default_factory=lambda: {"counted": 0, "superseded": 0, "too_old": 0}
-    )
-    stage_seconds: dict[str, float] = field(default_factory=dict)
-    windows: int = 0
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        began = time.thread_time()
-        try:
-            yield
-        finally:
-            spent = time.thread_time() - began
-            self.stage_seconds[name] = self.stage_seconds.get(name, 0.0) + spent
-
-
-@dataclass
 class _Source:
     """One process of a collector, and the windows it has reported for."""
 
@@ -126,7 +106,7 @@ class Reducer:
         self._loose_commits: list[Commit] = []
         self._waiting_rows = 0
         self._limits = Limits(self.options.max_nodes, self.options.max_edges)
-        self._counters = _Counters()
+        self._counters = Counters()
         self._arrivals = threading.Lock()  # what add() touches
         self._state: bytes | None = None  # while nothing has changed
         self._closing = threading.Lock()  # one close_windows at a time
@@ -195,31 +175,10 @@ class Reducer:
 
     def metrics(self, now_ns: int) -> list[InternalPoint]:
         """Return the reducer's own metrics."""
-        points = [
-            InternalPoint("ebpf_net.reducer.late_rows", value, (("reason", reason),))
-            for reason, value in self._counters.late.items()
-        ]
-        points += [
-            InternalPoint("ebpf_net.reducer.stage_seconds", value, (("stage", stage),))
-            for stage, value in self._counters.stage_seconds.items()
-        ]
-        points.append(InternalPoint("ebpf_net.reducer.windows", self._counters.windows))
-        points.append(InternalPoint("ebpf_net.reducer.edges", len(self._memory)))
         with self._arrivals:
-            for collector in self._windows.collectors.values():
-                labels = (("collector", collector.name), ("host", collector.host))
-                points.append(
-                    InternalPoint(
-                        "ebpf_net.time_since_last_message_ns",
-                        max(0, now_ns - collector.last_received_ns),
-                        labels,
-                    )
-                )
-                points.append(
-                    InternalPoint(
-                        "ebpf_net.clock_offset_ns", -collector.clock.delay_ns, labels
-                    )
-                )
+            points = collector_points(self._windows.collectors.values(), now_ns)
+        points += self._counters.points()
+        points.append(InternalPoint("ebpf_net.reducer.edges", len(self._memory)))
         return points
 
     def state(self) -> bytes:

@@ -1,0 +1,60 @@
+"""What the reducer counts of itself, as internal metrics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ebpf_net.reducer.ingest import Collector
+from ebpf_net.schema import InternalPoint
+
+
+@dataclass
+class Counters:
+    """Cumulative counts; ``late`` and ``stage_seconds`` are by their label."""
+
+    late: dict[str, int] = field(
+        default_factory=lambda: {"counted": 0, "superseded": 0, "too_old": 0}
+    )
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    windows: int = 0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the thread's CPU time in a stage."""
+        began = time.thread_time()
+        try:
+            yield
+        finally:
+            spent = time.thread_time() - began
+            self.stage_seconds[name] = self.stage_seconds.get(name, 0.0) + spent
+
+    def points(self) -> list[InternalPoint]:
+        """Return the counts as metrics."""
+        late = (
+            InternalPoint("ebpf_net.reducer.late_rows", value, (("reason", reason),))
+            for reason, value in self.late.items()
+        )
+        stages = (
+            InternalPoint("ebpf_net.reducer.stage_seconds", value, (("stage", stage),))
+            for stage, value in self.stage_seconds.items()
+        )
+        return [*late, *stages, InternalPoint("ebpf_net.reducer.windows", self.windows)]
+
+
+def collector_points(
+    collectors: Iterable[Collector], now_ns: int
+) -> list[InternalPoint]:
+    """Return when each collector was last heard, and how wrong its clock is."""
+    points = []
+    for collector in collectors:
+        labels = (("collector", collector.name), ("host", collector.host))
+        silent_ns = max(0, now_ns - collector.last_received_ns)
+        offset_ns = -collector.clock.delay_ns
+        points += [
+            InternalPoint("ebpf_net.time_since_last_message_ns", silent_ns, labels),
+            InternalPoint("ebpf_net.clock_offset_ns", offset_ns, labels),
+        ]
+    return points
