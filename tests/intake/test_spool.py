@@ -218,6 +218,16 @@ def test_unusable_directory_leaves_memory(tmp_path, open_spool):
     assert drain(spool) == [1]
 
 
+def test_closed_spool_gives_what_memory_has_and_no_more(tmp_path, open_spool):
+    spool = open_spool(SpoolOptions(tmp_path, memory_bytes=3_000))
+    for sequence in (1, 2):
+        spool.add(make(sequence))
+        spool.write()
+    spool.close()
+    assert spool.next("run-1", 0) is None
+    assert spool.next("run-1", 1) == make(2)
+
+
 def test_second_collector_is_told(options, open_spool):
     open_spool(options)
     with pytest.raises(EnvironmentFault):

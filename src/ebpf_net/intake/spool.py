@@ -105,6 +105,8 @@ class Spool:
                     return None
                 if entry.batch is not None:
                     return entry.batch
+                if self._directory is None:
+                    return None  # closed; a successor will find it
             batch = self._read(lane, entry)
             if batch is not None:
                 return batch
