@@ -6,6 +6,7 @@ import pytest
 from ebpf_net.collectors.kernel.cgroup_filter import CgroupFilter
 from ebpf_net.collectors.kernel.cgroup_tree import CgroupTree
 from ebpf_net.collectors.kernel.cgroups import CgroupTable, ContainerDetails
+from ebpf_net.errors import KernelError
 from ebpf_net.schema import CGROUPS
 
 ID = "3f1c0a2be5d74986" * 4
@@ -155,6 +156,18 @@ def test_a_cgroup_made_later_is_judged_when_a_record_speaks_of_it(make_table):
     late = cgroups.make("/a/late")
     assert cgroups.excluded(late) == [True]
     assert cgroups.verdicts[late] is False
+
+
+def test_a_verdict_that_the_kernel_refuses_still_holds(make_table):
+    cgroups = make_table(exclude=["/a"])
+
+    def refuse(number, include):
+        raise KernelError("map update: no space left")
+
+    cgroups.table._set_verdict = refuse
+    number = cgroups.make("/a")
+    cgroups.table.start()
+    assert cgroups.excluded(number) == [True]
 
 
 def test_the_verdict_of_a_cgroup_that_is_gone_is_forgotten(make_table):

@@ -195,6 +195,18 @@ def test_an_image_is_split_from_its_tag(reference, expected):
     assert split_image(reference) == expected
 
 
+def test_labels_and_names_have_bounds():
+    labels = {f"key{number:03}": "v" * 1000 for number in range(100)}
+    labels |= {"a-long-one": "v" * 5000, "a-short-one": "v"}
+    answer = {"Name": "/" + "n" * 10_000, "Config": {"Labels": labels}}
+    details = parse_details(answer)
+    assert len(details.name) == 4095
+    assert "a-long-one" not in details.labels
+    assert details.labels["a-short-one"] == "v"
+    assert len(details.labels) == 33
+    assert len(json.dumps(dict(details.labels))) <= 32_768
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),

@@ -201,6 +201,14 @@ def test_a_connection_counted_on_the_overflow_edge_closes_there():
     assert rows(table.finish()) == []
 
 
+def test_nonsense_from_the_kernel_does_not_become_negative():
+    table = EdgeTable(100)
+    nonsense = {"retransmits": 2**32 - 1, "bytes_sent": 2**63 + 5}
+    add(table, tcp_records(nonsense, nonsense | {"bytes_sent": 7}))
+    columns = table.finish()
+    assert all(columns.edges[name].min() >= 0 for name in ("retransmits", "bytes_sent"))
+
+
 def test_a_recount_replaces_what_was_open():
     table = EdgeTable(100)
     add(table, tcp_records({"remote_port": 1, "flags": OPENED}))

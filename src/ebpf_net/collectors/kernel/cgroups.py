@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from ebpf_net.collectors.kernel.cgroup_filter import CgroupFilter
 from ebpf_net.collectors.kernel.cgroup_tree import CgroupTree
 from ebpf_net.collectors.kernel.containers import CgroupIdentity, identify_cgroup
+from ebpf_net.errors import KernelError
 
 Table = dict[str, npt.NDArray[Any] | Sequence[str]]
 _MAX_KNOWN = 16_384
@@ -219,7 +221,9 @@ class CgroupTable:
             path = self._paths.get(number)
             admitted = self._filter.admits(path)
             # The kernel lets new cgroups inherit; one that may be wanted must be seen.
-            self._set_verdict(number, admitted or self._filter.may_admit_below(path))
+            visible = admitted or self._filter.may_admit_below(path)
+            with contextlib.suppress(KernelError):  # then we leave its records out
+                self._set_verdict(number, visible)
             if not admitted:
                 excluded.append(number)
         self._judged = np.union1d(self._judged, np.array(numbers, np.uint64))

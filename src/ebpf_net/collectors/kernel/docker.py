@@ -21,6 +21,9 @@ _MAX_ANSWER_BYTES = 4 << 20
 _FIRST_DELAY_SECONDS = 1.0
 _LAST_DELAY_SECONDS = 60.0
 _MAX_ATTEMPTS = 8
+_MAX_TEXT_LENGTH = 4096
+_MAX_LABEL_LENGTH = 4096
+_MAX_LABELS_LENGTH = 32_768  # as JSON; the intake takes texts of 64 KiB
 _HTTP_OK = 200
 _HTTP_NOT_FOUND = 404
 
@@ -180,7 +183,7 @@ def parse_details(answer: Any) -> ContainerDetails:
         name=_text(container.get("Name")).removeprefix("/"),
         image=image,
         image_version=image_version,
-        labels={key: _text(value) for key, value in labels.items()},
+        labels=_bounded_labels(labels),
     )
 
 
@@ -195,9 +198,22 @@ def split_image(reference: str) -> tuple[str, str]:
     return tagged, "" if has_digest or not tagged else "latest"
 
 
+def _bounded_labels(labels: Mapping[str, Any]) -> Mapping[str, str]:
+    """Leave out labels that are too long, and those beyond what a row can carry."""
+    kept = {}
+    left = _MAX_LABELS_LENGTH
+    for key in sorted(labels):
+        value = _text(labels[key])
+        length = len(json.dumps({key: value}))
+        if length <= min(left, _MAX_LABEL_LENGTH):
+            kept[key] = value
+            left -= length
+    return kept
+
+
 def _object(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    return value[:_MAX_TEXT_LENGTH] if isinstance(value, str) else ""

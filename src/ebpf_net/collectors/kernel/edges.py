@@ -98,7 +98,9 @@ class EdgeTable:
         keys = [column[:count] for column in self._key]
         edges: Columns = dict(zip(KEY_COLUMNS, keys, strict=True))
         edges |= unpack_ends(edges.pop("ends"))
-        edges |= {name: values[:count] for name, values in self._values.items()}
+        for name, values in self._values.items():
+            # Only nonsense from the kernel overflows; it must not spoil a whole batch.
+            edges[name] = np.maximum(values[:count], 0, out=values[:count])
         result = EdgeColumns(edges, self._samples.columns())
         self._carry_open(keys, edges)
         return result
