@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pyarrow.compute as pc
+
 from ebpf_net.exporters.exporter import Done
 from ebpf_net.schema import InternalPoint, Window
 
@@ -44,7 +46,5 @@ class ListExporter:
 
     def total(self, column: str, level: str = "az_az") -> int:
         """Return the sum of a column of LEVEL_EDGES over all windows."""
-        return sum(
-            sum(window.levels[level].edges.column(column).to_pylist())
-            for window in self.windows
-        )
+        values = [window.levels[level].edges.column(column) for window in self.windows]
+        return sum(int(pc.sum(column).as_py() or 0) for column in values)
