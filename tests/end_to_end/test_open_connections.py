@@ -21,6 +21,13 @@ def _assert_counted(
     assert otel_collector.total("tcp.packets", back) == info.segments_received
 
 
+def _wait_active(otel_collector: OtelCollector, client: Host, server: Host) -> None:
+    for ends in (between(client, server), between(server, client)):
+        otel_collector.wait_until(
+            lambda c, ends=ends: c.last("tcp.active", ends) == CONNECTIONS
+        )
+
+
 @pytest.mark.parametrize("family", ["IPv4", "IPv6"])
 def test_bytes_packets_and_open_sockets_equal_what_the_kernel_says(
     network: Network, otel_collector: OtelCollector, system: System, family: str
@@ -34,14 +41,13 @@ def test_bytes_packets_and_open_sockets_equal_what_the_kernel_says(
     calling.call(tcp_traffic.open_connections, address, 5000, CONNECTIONS)
     calling.call(tcp_traffic.exchange, ROUNDS, REQUEST, REPLY)
     info = calling.call(tcp_traffic.read_client_info)
+    _wait_active(otel_collector, client, server)
     system.finish()
     assert info.bytes_sent == CONNECTIONS * ROUNDS * REQUEST
     assert info.bytes_received == CONNECTIONS * ROUNDS * REPLY
     _assert_counted(otel_collector, client, server, info)
-    forth, back = between(client, server), between(server, client)
+    forth = between(client, server)
     assert otel_collector.total("tcp.new_sockets", forth) == CONNECTIONS
-    assert otel_collector.last("tcp.active", forth) == CONNECTIONS
-    assert otel_collector.last("tcp.active", back) == CONNECTIONS
 
 
 def test_sockets_open_before_the_start_are_active_and_not_new(
@@ -57,12 +63,11 @@ def test_sockets_open_before_the_start_are_active_and_not_new(
     system.start_collector(server)
     calling.call(tcp_traffic.exchange, ROUNDS, REQUEST, REPLY)
     after = calling.call(tcp_traffic.read_client_info)
+    _wait_active(otel_collector, client, server)
     system.finish()
     _assert_counted(otel_collector, client, server, after - before)
-    forth, back = between(client, server), between(server, client)
+    forth = between(client, server)
     assert otel_collector.total("tcp.new_sockets", forth) == 0
-    assert otel_collector.last("tcp.active", forth) == CONNECTIONS
-    assert otel_collector.last("tcp.active", back) == CONNECTIONS
     (process,) = {
         point.attributes["source.process.name"]
         for point in otel_collector.points("tcp.bytes", forth)

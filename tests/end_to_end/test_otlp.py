@@ -13,14 +13,18 @@ CONNECTIONS = 500
 
 
 def _run_system(
-    directory: Path, network: Network, environment: dict[str, str], *flags: str
+    directory: Path,
+    network: Network,
+    collector: OtelCollector,
+    environment: dict[str, str],
 ) -> Load:
     load = Load(network)
     with System(directory) as system:
-        system.start_reducer(*flags, environment=environment)
+        system.start_reducer(environment=environment)
         system.start_collector(load.client)
         load.start_short_connections(CONNECTIONS).result(60)
         system.finish()
+    collector.stop()
     return load
 
 
@@ -50,7 +54,7 @@ def test_every_unit_arrives_by_either_protocol(
         "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
         "OTEL_EXPORTER_OTLP_COMPRESSION": compression,
     }
-    load = _run_system(tmp_path, network, environment)
+    load = _run_system(tmp_path, network, otel_collector, environment)
     _assert_complete(otel_collector, load)
 
 
@@ -68,7 +72,7 @@ def test_every_unit_arrives_over_tls(
             "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
             "OTEL_EXPORTER_OTLP_CERTIFICATE": str(certificate.certificate),
         }
-        load = _run_system(tmp_path, network, environment)
+        load = _run_system(tmp_path, network, collector, environment)
         _assert_complete(collector, load)
 
 
@@ -79,7 +83,7 @@ def test_units_resource_scope_and_times_are_those_declared(
         "OTEL_EXPORTER_OTLP_ENDPOINT": otel_collector.grpc_endpoint,
         "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test",
     }
-    _run_system(tmp_path, network, environment)
+    _run_system(tmp_path, network, otel_collector, environment)
     points = otel_collector.points("tcp.bytes")
     assert points
     for point in points:
@@ -99,7 +103,7 @@ def test_cumulative_sums_end_at_the_total(
         "OTEL_EXPORTER_OTLP_ENDPOINT": otel_collector.grpc_endpoint,
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "cumulative",
     }
-    load = _run_system(tmp_path, network, environment)
+    load = _run_system(tmp_path, network, otel_collector, environment)
     forth = between(load.client, load.server.address)
     points = otel_collector.points("tcp.bytes", forth)
     assert {point.temporality for point in points} == {2}

@@ -128,6 +128,11 @@ class Host:
         """Give nftables rules to the host's namespace."""
         return run(*self._enter(), "nft", "-f", "-", text=rules)
 
+    def nft_counts(self) -> list[int]:
+        """Return the packets that the host's nftables rules counted, rule by rule."""
+        rules = run(*self._enter(), "nft", "list", "ruleset")
+        return [int(count) for count in re.findall(r"counter packets (\d+)", rules)]
+
     def wrap(self, arguments: Arguments) -> list[str | Path]:
         """Return the command that runs ``arguments`` on this host."""
         return self.cgroup.wrap([*self._enter(), *arguments])

@@ -58,15 +58,15 @@ class Program:
         def is_ready_or_over() -> bool:
             return not self.is_running() or bool(condition())
 
-        wait_until(is_ready_or_over, timeout_seconds, self._describe)
+        wait_until(is_ready_or_over, timeout_seconds, self.describe)
         if not self.is_running():
-            raise RuntimeError(self._describe())
+            raise RuntimeError(self.describe())
 
     def wait(self, timeout_seconds: float = 60) -> str:
         """Wait for its end with success, and return its standard output."""
         status = self.process.wait(timeout_seconds)
         if status != 0:
-            raise RuntimeError(self._describe())
+            raise RuntimeError(self.describe())
         return self.output.read_text(errors="replace")
 
     def signal(self, number: signal.Signals) -> None:
@@ -86,7 +86,8 @@ class Program:
             self.kill()
             raise
 
-    def _describe(self) -> str:
+    def describe(self) -> str:
+        """Return how it was called, whether it ended, and what it said last."""
         tail = "\n".join(self.read_log().splitlines()[-40:])
         status = self.process.poll()
         return f"{' '.join(self.arguments)} (exit status {status}) says:\n{tail}"

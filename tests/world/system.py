@@ -122,11 +122,13 @@ class System:
         return sum_samples(self.prometheus_port, name, plain)
 
     def finish(self) -> None:
-        """End the collectors, then the reducer: each hands over all that it has."""
+        """End collectors, reducer and receiver in turn: each hands over all it has."""
         for name in list(self.collectors):
             self.stop_collector(name)
         assert self.reducer is not None
         assert self.reducer.stop(_END_SECONDS) == 0, self.reducer.read_log()
+        if self._otel:
+            self._otel.stop()
 
     def stop_collector(self, name: str) -> None:
         """End one collector; it hands over what it has."""
@@ -156,6 +158,7 @@ class System:
             *([self.reducer] if self.reducer else []),
         ]
         for program in programs:
+            print(program.describe())
             if program.is_running():
                 program.kill()
 

@@ -83,7 +83,7 @@ def read_served() -> Served:
 
 def read_server_info() -> TcpInfo:
     """Return the kernel's counters of the server's open connections, added."""
-    return sum(map(read_tcp_info, _servers[-1].pending), TcpInfo())
+    return _add_up(list(_servers[-1].pending))
 
 
 def open_connections(address: str, port: int, count: int) -> None:
@@ -103,9 +103,8 @@ def exchange(rounds: int, request_bytes: int, reply_bytes: int) -> None:
 
 
 def read_client_info() -> TcpInfo:
-    """Return the kernel's counters of the open connections, all acknowledged, added."""
-    wait_until(lambda: not any(read_tcp_info(c).unacked for c in _connections), 30)
-    return sum(map(read_tcp_info, _connections), TcpInfo())
+    """Return the kernel's counters of the client's open connections, added."""
+    return _add_up(_connections)
 
 
 def close_connections() -> None:
@@ -139,6 +138,12 @@ def connect_in_vain(address: str, port: int, count: int) -> str:
         except OSError as failure:
             error = type(failure).__name__
     return error
+
+
+def _add_up(connections: list[socket.socket]) -> TcpInfo:
+    """Wait until all is acknowledged: from then on nothing moves."""
+    wait_until(lambda: not any(read_tcp_info(c).unacked for c in connections), 30)
+    return sum(map(read_tcp_info, connections), TcpInfo())
 
 
 def _read_exactly(connection: socket.socket, size: int) -> None:
