@@ -26,7 +26,7 @@ class RowCounter(MemorySink):
     """Commits at once, and keeps no more than counts."""
 
     rows: int = 0
-    windows: int = 0
+    opened: int = 0
     first_row: float = 0.0  # time.monotonic
     status: dict[str, int] = field(default_factory=dict)
 
@@ -35,8 +35,9 @@ class RowCounter(MemorySink):
         receipt = super().accept(batch, received_ns, sent_ns)
         with self.changed:
             edges = batch.tables.get("edges")
-            self.rows += edges.num_rows if edges is not None else 0
-            self.windows += batch.header.last_of_window
+            if edges is not None:
+                self.rows += edges.num_rows
+                self.opened += int(edges["opened"].to_numpy().sum())
             self.status = dict(batch.header.status)
             if self.rows and not self.first_row:
                 self.first_row = time.monotonic()

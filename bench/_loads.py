@@ -130,3 +130,10 @@ def median_and_spread(values: Sequence[float], digits: int = 1) -> dict[str, flo
         "least": round(ordered[0], digits),
         "most": round(ordered[-1], digits),
     }
+
+
+def median_and_quartiles(values: Sequence[float], digits: int = 3) -> dict[str, float]:
+    """Return the median, and the middle half of the values."""
+    quarter = len(values) // 4
+    ordered = sorted(values)[quarter : len(values) - quarter]
+    return median_and_spread(ordered, digits)

@@ -1,7 +1,8 @@
 """nginx under wrk with and without the collector, by turns; prints JSON.
 
 Throughput swings with what else the machine does; the CPU time of nginx and wrk for
-a request swings less. Of each pair of rounds (without, with) we take the ratio.
+a request swings less. Of each pair of rounds (without, with) we take the ratio;
+what is printed as spread are the quartiles.
 """
 
 from __future__ import annotations
@@ -18,11 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from _collector import Collector, Intake, wait
-from _loads import Namespace, cpu_ns, median_and_spread
+from _loads import Namespace, cpu_ns, median_and_quartiles
 
-ROUND_SECONDS = 2
-QUICK_ROUND_SECONDS = 1
-PAIRS_OF_ROUNDS = 7
+ROUND_SECONDS = 1
+PAIRS_OF_ROUNDS = 11
 QUICK_PAIRS_OF_ROUNDS = 1
 PORT = 800
 THREADS = 2
@@ -96,11 +96,11 @@ class Round:
     cpu_us_per_request: float
 
 
-def run_wrk(namespace: Namespace, nginx: Nginx, seconds: int, *, close: bool) -> Round:
+def run_wrk(namespace: Namespace, nginx: Nginx, *, close: bool) -> Round:
     """Have wrk ask as fast as it can."""
     header = ("-H", "Connection: close") if close else ()
     command = namespace.enter(
-        *("wrk", "-t", str(THREADS), "-c", str(CONNECTIONS), "-d", f"{seconds}s"),
+        *("wrk", "-t", str(THREADS), "-c", str(CONNECTIONS), "-d", f"{ROUND_SECONDS}s"),
         *(*header, f"http://127.0.0.1:{PORT}/"),
     )
     before = nginx.cpu_ns() + children_cpu_ns()
@@ -125,44 +125,40 @@ def find(pattern: str, text: str) -> str:
     return match[1]
 
 
-def compare(
-    namespace: Namespace, seconds: int, pairs: int, *, close: bool
-) -> dict[str, object]:
+def compare(namespace: Namespace, pairs: int, *, close: bool) -> dict[str, object]:
     """Run rounds without and with the collector by turns, in changing order."""
     without, with_it = [], []
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
         nginx = stack.enter_context(Nginx(namespace, Path(directory)))
-        run_wrk(namespace, nginx, 1, close=close)
+        run_wrk(namespace, nginx, close=close)
         for pair in range(pairs):
             if pair % 2:
-                with_it.append(watched_round(namespace, nginx, seconds, close=close))
-            without.append(run_wrk(namespace, nginx, seconds, close=close))
+                with_it.append(watched_round(namespace, nginx, close=close))
+            without.append(run_wrk(namespace, nginx, close=close))
             if not pair % 2:
-                with_it.append(watched_round(namespace, nginx, seconds, close=close))
+                with_it.append(watched_round(namespace, nginx, close=close))
     rounds = list(zip(without, with_it, strict=True))
     rates = [b.requests_per_second / a.requests_per_second for a, b in rounds]
     costs = [b.cpu_us_per_request / a.cpu_us_per_request for a, b in rounds]
     return {
-        "requests_per_second_without": median_and_spread(
-            [one.requests_per_second for one in without], 0
-        ),
-        "requests_per_second_with": median_and_spread(
-            [one.requests_per_second for one in with_it], 0
-        ),
-        "cpu_us_per_request_without": median_and_spread(
-            [one.cpu_us_per_request for one in without], 2
-        ),
-        "cpu_us_per_request_with": median_and_spread(
-            [one.cpu_us_per_request for one in with_it], 2
-        ),
-        "throughput_ratio": median_and_spread(rates, 3),
-        "cpu_ratio": median_and_spread(costs, 3),
+        "without": summarize_rounds(without),
+        "with": summarize_rounds(with_it),
+        "throughput_ratio": median_and_quartiles(rates),
+        "cpu_ratio": median_and_quartiles(costs),
     }
 
 
-def watched_round(
-    namespace: Namespace, nginx: Nginx, seconds: int, *, close: bool
-) -> Round:
+def summarize_rounds(rounds: list[Round]) -> dict[str, object]:
+    """Return medians."""
+    rates = [one.requests_per_second for one in rounds]
+    costs = [one.cpu_us_per_request for one in rounds]
+    return {
+        "requests_per_second": median_and_quartiles(rates, 0),
+        "cpu_us_per_request": median_and_quartiles(costs, 2),
+    }
+
+
+def watched_round(namespace: Namespace, nginx: Nginx, *, close: bool) -> Round:
     """Run wrk while a collector watches."""
     with (
         tempfile.TemporaryDirectory() as directory,
@@ -170,7 +166,7 @@ def watched_round(
         Collector(intake, Path(directory)) as collector,
     ):
         collector.wait_first_row()
-        return run_wrk(namespace, nginx, seconds, close=close)
+        return run_wrk(namespace, nginx, close=close)
 
 
 def main() -> int:
@@ -178,13 +174,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="within 15 seconds")
     quick = parser.parse_args().quick
-    seconds = QUICK_ROUND_SECONDS if quick else ROUND_SECONDS
     pairs = QUICK_PAIRS_OF_ROUNDS if quick else PAIRS_OF_ROUNDS
     result = {}
     with Namespace() as namespace:
         for name, close in (("keep_alive", False), ("connection_close", True)):
             print(f"wrk_overhead: {name}", file=sys.stderr, flush=True)
-            result[name] = compare(namespace, seconds, pairs, close=close)
+            result[name] = compare(namespace, pairs, close=close)
     print(json.dumps({"pairs_of_rounds": pairs, **result}, indent=2))
     return 0
 
