@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pyarrow as pa
 
 from ebpf_net.reducer.rows import Rows, concat_rows, make_rows, no_rows
 from ebpf_net.schema import Sample
@@ -34,6 +37,14 @@ def test_samples_stay_with_their_rows():
     taken = rows.take(np.array([False, True, True]))
     assert sizes_of_samples(taken) == [(2, 2), (3, 3)]
     assert taken.source.tolist() == [1, 1]
+
+
+def test_rows_without_open_join_others_of_a_stream_that_allows_nulls():
+    rows = rows_with_samples(1, 2)
+    nullable = pa.schema([field.with_nullable(True) for field in rows.edges.schema])
+    sent = replace(rows, edges=rows.edges.cast(nullable))
+    joined = concat_rows([sent.without_open(), sent])
+    assert joined.int64("open").tolist() == [0, 0, *rows.int64("open").tolist()]
 
 
 def test_nothing_taken_is_no_rows():

@@ -54,7 +54,8 @@ class Rows:
         """Return the rows with no socket open: a later window of theirs says it."""
         index = self.edges.schema.get_field_index("open")
         zeros = pa.array(np.zeros(len(self), np.int32))
-        edges = self.edges.set_column(index, EDGES_SCHEMA.field("open"), zeros)
+        # The batch's own field: whether it says "not null" is the sender's choice.
+        edges = self.edges.set_column(index, self.edges.schema.field(index), zeros)
         return replace(self, edges=edges)
 
     @cached_property
