@@ -83,9 +83,9 @@ def test_json_lines_tell_the_traffic_and_ctrl_c_ends_it(tmp_path, name):
         rest = threading.Thread(target=up.stdout.read)
         rest.start()
         up.send_signal(signal.SIGINT)
-        assert up.wait(30) == 0
+        told = up.stderr.read()
         rest.join()
-        assert up.stderr.read() == ""
+        assert (up.wait(30), told) == (0, "")
     # Both ends are this process: a connection is a new socket in both directions.
     assert (opened, sent) == (2 * CONNECTIONS, CONNECTIONS * BYTES)
 
@@ -94,7 +94,8 @@ def test_closed_pipe_ends_it(tmp_path):
     with start(tmp_path, "--output", "plain") as up:
         up.stdout.readline()
         up.stdout.close()
-        assert up.wait(30) == 0
+        told = up.stderr.read()
+        assert (up.wait(30), told) == (0, "")
 
 
 def test_collector_that_cannot_start_is_one_line_and_exit_code_1(tmp_path):

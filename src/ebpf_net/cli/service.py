@@ -32,6 +32,7 @@ wait in the collectors' spools and not here."""
 _INTERNAL_EXPORT_SECONDS = 10.0
 _POLL_SECONDS = 0.1
 _CONNECTED_NS = 30 * 10**9
+_FORGET_NS = 24 * 3600 * 10**9  # what a collector may be silent for
 _FAR_NS = 24 * 3600 * 10**9
 _STATE_MAGIC = b"ebpf-net reducer state 1\n"
 
@@ -111,6 +112,8 @@ class ReducerService:
             if handed_out or time.monotonic() >= next_internal:
                 next_internal = time.monotonic() + _INTERNAL_EXPORT_SECONDS
                 self.export_internal(time.time_ns())
+                with self._lock:
+                    self._ledger.expire(time.time_ns() - _FORGET_NS)
             stop.wait(_POLL_SECONDS)
 
     def advance(self, now_ns: int) -> int:
