@@ -19,15 +19,6 @@ __u64 adopt_postponed = 0;
 /* The last pass takes them as they are. */
 bool adopt_busy = false;
 
-#define OPEN_STATES                                                                                \
-	((1 << TCP_ESTABLISHED) | (1 << TCP_FIN_WAIT1) | (1 << TCP_FIN_WAIT2) |                    \
-	 (1 << TCP_CLOSE_WAIT) | (1 << TCP_LAST_ACK) | (1 << TCP_CLOSING))
-
-static __always_inline bool in_state(const struct sock *sk, int states)
-{
-	return (1 << READ_ONCE(sk->__sk_common.skc_state)) & states;
-}
-
 /*
  * What the socket has done so far is the baseline. Nobody holds its lock while we read, and
  * after the value is there every change of state sees it, so none is missed.

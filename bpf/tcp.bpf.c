@@ -62,45 +62,53 @@ static __always_inline struct tcp_state *create_orphan(struct tcp_sock *tp)
 	return state;
 }
 
-/* The handshake is done. A child still has the copy of its listener's state. */
+/*
+ * The handshake is done. A child still has the copy of its listener's state. `late`: the kernel
+ * skipped our program at that event (see tcp_destroyed_tp_btf); times are not known any more.
+ */
+static __always_inline bool open_connection(struct tcp_sock *tp, struct tcp_state *state, bool late)
+{
+	bool server = state->role != TCP_ROLE_CLIENT;
+	__u32 first = first_payload(tp, !server), retransmits = late ? 0 : tp->total_retrans;
+	__u64 cookie = socket_id(tp);
+	__u32 connect_us = 0;
+	bool opened;
+
+	if (!server && !late)
+		connect_us = (bpf_ktime_get_ns() - state->connect_ns) / 1000;
+	bpf_spin_lock(&state->lock);
+	opened = !state->open && !state->ended;
+	if (opened) {
+		state->cookie = cookie;
+		state->last.segments_out = 0;
+		state->last.segments_in = 0;
+		/* All that was sent again so far was a SYN or a SYN-ACK. */
+		state->last.retransmits = retransmits;
+		state->last.acknowledged = !server;
+		state->last.next = first;
+		state->last.received = 0;
+		state->role = server ? TCP_ROLE_SERVER : TCP_ROLE_CLIENT;
+		state->pending = TCP_FLAG_OPENED;
+		state->open = 1;
+		state->error = 0;
+		state->resets_sent = 0;
+		state->resets_received = 0;
+		state->connect_us = connect_us;
+		state->seen_received = SEEN_NOTHING;
+		state->syn_timeouts = server && counts_requests ? 0 : retransmits;
+	}
+	bpf_spin_unlock(&state->lock);
+	return opened;
+}
+
 static __always_inline void on_established(struct tcp_sock *tp, int old_state)
 {
 	struct tcp_state *state = find_state(tp);
-	__u32 retransmits, connect_us = 0;
-	__u64 cookie;
-	bool server;
 
 	if (!state && old_state == TCP_SYN_RECV)
 		state = create_orphan(tp);
-	if (!state || state->open)
-		return;
-	cookie = socket_id(tp);
-	retransmits = tp->total_retrans;
-	server = state->role != TCP_ROLE_CLIENT;
-	if (!server)
-		connect_us = (bpf_ktime_get_ns() - state->connect_ns) / 1000;
-
-	bpf_spin_lock(&state->lock);
-	state->cookie = cookie;
-	state->last.segments_out = 0;
-	state->last.segments_in = 0;
-	/* All that was sent again so far was a SYN or a SYN-ACK. */
-	state->last.retransmits = retransmits;
-	/* The client's SYN counts as acknowledged; a child starts after its SYN-ACK. */
-	state->last.acknowledged = !server;
-	state->last.next = tp->snd_una - (__u32)tp->bytes_acked + !server;
-	state->last.received = 0;
-	state->role = server ? TCP_ROLE_SERVER : TCP_ROLE_CLIENT;
-	state->pending = TCP_FLAG_OPENED;
-	state->open = 1;
-	state->ended = 0;
-	state->error = 0;
-	state->resets_sent = 0;
-	state->resets_received = 0;
-	state->connect_us = connect_us;
-	state->seen_received = SEEN_NOTHING;
-	state->syn_timeouts = server && counts_requests ? 0 : retransmits;
-	bpf_spin_unlock(&state->lock);
+	if (state && !state->open)
+		open_connection(tp, state, false);
 }
 
 static __always_inline void lose_record(struct tcp_state *state, const struct tcp_counters *now)
@@ -126,7 +134,10 @@ static __always_inline __u16 failure(const struct tcp_sock *tp)
 	return sk->sk_err_soft;
 }
 
-/* An open connection ended, or a connect() failed. Runs under the socket's lock. */
+/*
+ * An open connection ended, or a connect() failed. Runs under the socket's lock, or when nobody
+ * uses the socket any more; then `old_state` is TCP_CLOSE.
+ */
 static __always_inline void on_closed(struct tcp_sock *tp, int old_state)
 {
 	struct tcp_state *state = find_state(tp);
@@ -134,10 +145,18 @@ static __always_inline void on_closed(struct tcp_sock *tp, int old_state)
 	struct tcp_record *record;
 	bool opened;
 
-	if (!state || state->role == TCP_ROLE_LISTENER || state->ended)
+	if (!state || state->ended)
+		return;
+	if (!state->open && state->role == TCP_ROLE_UNKNOWN)
+		return;
+	if (!state->open && (1 << old_state) & OPEN_STATES)
+		open_connection(tp, state, true);
+	if (state->role == TCP_ROLE_LISTENER)
 		return;
 	opened = state->open;
 	read_counters(&now, tp, old_state, true);
+	if (old_state == TCP_CLOSE)
+		now.next = last_payload(tp, state->role == TCP_ROLE_CLIENT);
 	if (!opened) {
 		/* Only SYNs were sent; bytes_acked never began. */
 		state->last.next = now.next;
@@ -245,6 +264,27 @@ int BPF_PROG(tcp_state_tp_btf, const struct sock *sk, int old_state, int new_sta
 	return 0;
 }
 
+/*
+ * Since v6.1 the kernel skips a tracing program that is running on the same CPU already: an event
+ * in a softirq that interrupts connect() or close() there is lost to us. What it should have done
+ * is done later: an opening when the socket is scanned or closes, a close when it is scanned or
+ * here, where every socket ends.
+ * Linux commit 05b24ff9b2cf ("bpf: Prevent bpf program recursion for raw tracepoint probes").
+ */
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(tcp_destroyed_tp_btf, struct sock *sk)
+{
+	struct tcp_state *state = find_state(sk);
+	struct tcp_sock *tp;
+
+	if (!state || state->ended || !(state->open || state->role == TCP_ROLE_CLIENT))
+		return 0;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (tp)
+		on_closed(tp, TCP_CLOSE);
+	return 0;
+}
+
 /* A reset that follows the close has missed the last record and gets one of its own. */
 static __always_inline void report_late_reset(struct tcp_sock *tp, struct tcp_state *state)
 {
@@ -342,6 +382,28 @@ static __always_inline bool is_idle(const struct tcp_state *state, const struct 
 	       !state->resets_received;
 }
 
+/* An event of this socket was skipped: it is open and we do not know, or the reverse. */
+static __always_inline bool missed_event(const struct sock *sk, const struct tcp_state *seen)
+{
+	if (seen->open)
+		return in_state(sk, 1 << TCP_CLOSE);
+	return seen->role != TCP_ROLE_UNKNOWN && in_state(sk, OPEN_STATES);
+}
+
+/* If nobody changes the socket meanwhile; else the next scan does it. */
+static __always_inline void make_up_for(struct tcp_sock *tp, struct tcp_state *state)
+{
+	if (!socket_is_quiet(tp))
+		return;
+	/* Again: an event that was under way may have done it. */
+	if (!missed_event(tcp_to_sock(tp), state) || state->ended)
+		return;
+	if (state->open)
+		on_closed(tp, TCP_CLOSE);
+	else
+		open_connection(tp, state, true);
+}
+
 /* Returns 1 (stop, the ring is full enough) or 0. */
 SEC("iter/bpf_sk_storage_map")
 int tcp_scan(struct bpf_iter__bpf_sk_storage_map *context)
@@ -353,13 +415,16 @@ int tcp_scan(struct bpf_iter__bpf_sk_storage_map *context)
 	struct tcp_state *state;
 	__u64 seen_received;
 	struct tcp_sock *tp;
+	bool missed, moved;
 	__u32 seen_next;
-	bool moved;
 
-	if (!sk || !seen || !seen->open)
+	if (!sk || !seen || seen->ended)
+		return 0;
+	missed = missed_event(sk, seen);
+	if (!seen->open && !missed)
 		return 0;
 	tp = bpf_skc_to_tcp_sock(sk);
-	if (!tp || is_idle(seen, tp))
+	if (!tp || (!missed && is_idle(seen, tp)))
 		return 0;
 	/* The same as `seen`, but with a lock that may be taken. */
 	state = find_state(sk);
@@ -367,6 +432,10 @@ int tcp_scan(struct bpf_iter__bpf_sk_storage_map *context)
 		return 0;
 	if (scan_must_stop())
 		return 1;
+	if (missed) {
+		make_up_for(tp, state);
+		return 0;
+	}
 	record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
 	if (!record)
 		return 1;

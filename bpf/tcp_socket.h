@@ -55,6 +55,9 @@ const volatile bool has_socket_cookie = true;
 #define SEEN_NOTHING (~0ULL)
 #define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
 
+#define OPEN_STATES                                                                                \
+	((1 << TCP_ESTABLISHED) | (1 << TCP_FIN_WAIT1) | (1 << TCP_FIN_WAIT2) |                    \
+	 (1 << TCP_CLOSE_WAIT) | (1 << TCP_LAST_ACK) | (1 << TCP_CLOSING))
 #define FIN_QUEUED_STATES                                                                          \
 	((1 << TCP_FIN_WAIT1) | (1 << TCP_FIN_WAIT2) | (1 << TCP_CLOSING) | (1 << TCP_LAST_ACK) |  \
 	 (1 << TCP_TIME_WAIT))
@@ -74,6 +77,26 @@ static __always_inline bool socket_is_quiet(const struct tcp_sock *tp)
 	if (bpf_core_field_exists(sk->sk_lock.slock.rlock.raw_lock.val.counter))
 		return !READ_ONCE(sk->sk_lock.slock.rlock.raw_lock.val.counter);
 	return true;
+}
+
+static __always_inline bool in_state(const struct sock *sk, int states)
+{
+	return (1 << READ_ONCE(sk->__sk_common.skc_state)) & states;
+}
+
+/* Its first sequence number after the SYN, as long as nobody changes the socket. */
+static __always_inline __u32 first_payload(const struct tcp_sock *tp, bool client)
+{
+	/* The client's SYN counts as acknowledged; a child starts after its SYN-ACK. */
+	return READ_ONCE(tp->snd_una) - (__u32)READ_ONCE(tp->bytes_acked) + client;
+}
+
+/* Of a socket that is closed already, when its last state is not known. */
+static __always_inline __u32 last_payload(const struct tcp_sock *tp, bool client)
+{
+	__u32 next = tp->snd_nxt, payload = tp->bytes_sent - tp->bytes_retrans;
+
+	return next - first_payload(tp, client) == payload + 1 ? next - 1 : next;
 }
 
 /*

@@ -266,6 +266,8 @@ struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	__u64 bytes_acked;
 	__u64 bytes_received;
+	__u64 bytes_sent;
+	__u64 bytes_retrans;
 	__u32 snd_nxt;
 	__u32 snd_una;
 	__u32 write_seq;

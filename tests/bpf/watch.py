@@ -80,7 +80,15 @@ class Watch:
             self.drain()
             return self.server(port).closed == self.client(port).closed == count
 
-        wait_until(both_closed, 60, lambda: (self.server(port), self.client(port)))
+        wait_until(both_closed, 60, lambda: self.describe(port))
+
+    def describe(self, port: int) -> str:
+        """What was seen, for the message of a test that waits in vain."""
+        signals = {each.name: each.attach for each in self.source.signals}
+        return (
+            f"server {self.server(port)}, client {self.client(port)}, "
+            f"{len(self.records)} records, {self.source.losses()}, {signals}"
+        )
 
 
 def is_client(records: Records) -> Any:

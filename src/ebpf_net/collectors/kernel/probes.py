@@ -80,7 +80,10 @@ PROBES = (
         "tcp",
         "TCP altogether",
         (
-            Way("tp_btf/inet_sock_set_state", ("tcp_state_tp_btf",)),
+            Way(
+                "tp_btf/inet_sock_set_state",
+                ("tcp_state_tp_btf", "tcp_destroyed_tp_btf"),
+            ),
             Way(
                 "fentry/tcp_set_state",
                 ("tcp_state_fentry",),
