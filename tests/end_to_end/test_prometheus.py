@@ -35,7 +35,7 @@ def test_scraped_counters_equal_what_the_programs_counted(
                 _select("tcp_bytes_total", forth): CONNECTIONS * REQUEST_BYTES,
                 _select("tcp_bytes_total", back): CONNECTIONS * REPLY_BYTES,
                 _select("tcp_new_sockets_total", forth): CONNECTIONS,
-                _select("tcp_connect_duration_seconds_count", forth): CONNECTIONS,
+                _select("tcp_connect_duration_count", forth): CONNECTIONS,
             }
             prometheus.wait_until(
                 lambda p: {query: p.value(query) for query in expected} == expected

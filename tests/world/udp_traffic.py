@@ -22,7 +22,7 @@ _sockets: list[socket.socket] = []
 
 
 def serve_udp(address: str, port: int, reply_bytes: int) -> None:
-    """Answer each datagram, from one socket; ``read_served_udp`` has counts by peer."""
+    """Answer each datagram, from one socket; with no ``reply_bytes`` only read it."""
     server = socket.socket(_family(address), socket.SOCK_DGRAM)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
     server.bind((address, port))
@@ -54,6 +54,14 @@ def exchange_datagrams(
             total.bytes_received += len(client.recv(1 << 16))
             total.received += 1
     return total
+
+
+def send_from_each(sources: list[str], address: str, port: int, size: int) -> None:
+    """From one socket at each of ``sources``: send one datagram."""
+    for source in sources:
+        with socket.socket(_family(address), socket.SOCK_DGRAM) as client:
+            client.bind((source, 0))
+            client.sendto(bytes(size), (address, port))
 
 
 def bind_without_reading(address: str, port: int, buffer_bytes: int) -> None:
@@ -93,8 +101,9 @@ def _serve(server: socket.socket, reply_bytes: int) -> None:
         counts = _served.setdefault(peer[0], Datagrams())
         counts.received += 1
         counts.bytes_received += len(data)
-        counts.sent += 1
-        counts.bytes_sent += server.sendto(reply, peer)
+        if reply:
+            counts.sent += 1
+            counts.bytes_sent += server.sendto(reply, peer)
 
 
 def _family(address: str) -> socket.AddressFamily:
