@@ -35,8 +35,7 @@ static __always_inline bool read_baseline(struct tcp_counters *now, struct tcp_s
 			continue;
 		read_counters(&again, tp, 0, false);
 		if (socket_is_quiet(tp) && now->next == again.next &&
-		    now->received == again.received &&
-		    now->acknowledged == again.acknowledged)
+		    now->received == again.received && now->acknowledged == again.acknowledged)
 			return true;
 	}
 	return false;
@@ -115,9 +114,9 @@ static __always_inline void adopt_udp(struct sock *sk, const struct task_struct 
 		return;
 	fill_owner(&state->owner, sk, task);
 	if (!state->role)
-		state->role = BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK ?
-				      TCP_ROLE_SERVER :
-				      TCP_ROLE_CLIENT;
+		state->role = BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK
+				      ? TCP_ROLE_SERVER
+				      : TCP_ROLE_CLIENT;
 }
 
 SEC("iter/task_file")

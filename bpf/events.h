@@ -7,10 +7,10 @@
 
 /* What the collector could not keep. The names are reasons in the collector's own metrics. */
 enum loss {
-	LOSS_RING_FULL = 0,	   /* TCP records */
-	LOSS_RING_FULL_BYTES = 1,  /* payload in them */
-	LOSS_STORAGE_FULL = 2,	   /* sockets that got no storage */
-	LOSS_UDP_MAP_FULL = 3,	   /* datagrams */
+	LOSS_RING_FULL = 0,	  /* TCP records */
+	LOSS_RING_FULL_BYTES = 1, /* payload in them */
+	LOSS_STORAGE_FULL = 2,	  /* sockets that got no storage */
+	LOSS_UDP_MAP_FULL = 3,	  /* datagrams */
 	LOSS_UDP_MAP_FULL_BYTES = 4,
 	LOSS_REASONS = 5,
 };
@@ -47,9 +47,8 @@ static __always_inline __u64 wake_flags(void)
 {
 	__u64 held = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
 
-	return held >= max_quiet_bytes && held < max_quiet_bytes + (64 << 10) ?
-		       BPF_RB_FORCE_WAKEUP :
-		       BPF_RB_NO_WAKEUP;
+	return held >= max_quiet_bytes && held < max_quiet_bytes + (64 << 10) ? BPF_RB_FORCE_WAKEUP
+									      : BPF_RB_NO_WAKEUP;
 }
 
 #endif

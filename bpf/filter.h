@@ -7,7 +7,9 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
-enum { FILTER_LEVELS = 16 };
+enum {
+	FILTER_LEVELS = 16
+};
 
 /*
  * cgroup id -> 1 to collect, 0 to leave out; stands for everything below until a cgroup

@@ -4,6 +4,7 @@
  * and a map that is defined once needs no linker that merges definitions.
  */
 #include "tcp.bpf.c"
+#include "tcp_scan.bpf.c"
 #include "adopt.bpf.c"
 #include "udp.bpf.c"
 

@@ -55,11 +55,11 @@ const volatile bool has_socket_cookie = true;
 #define SEEN_NOTHING (~0ULL)
 #define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
 
-#define OPEN_STATES                                                                                \
-	((1 << TCP_ESTABLISHED) | (1 << TCP_FIN_WAIT1) | (1 << TCP_FIN_WAIT2) |                    \
+#define OPEN_STATES                                                             \
+	((1 << TCP_ESTABLISHED) | (1 << TCP_FIN_WAIT1) | (1 << TCP_FIN_WAIT2) | \
 	 (1 << TCP_CLOSE_WAIT) | (1 << TCP_LAST_ACK) | (1 << TCP_CLOSING))
-#define FIN_QUEUED_STATES                                                                          \
-	((1 << TCP_FIN_WAIT1) | (1 << TCP_FIN_WAIT2) | (1 << TCP_CLOSING) | (1 << TCP_LAST_ACK) |  \
+#define FIN_QUEUED_STATES                                                                         \
+	((1 << TCP_FIN_WAIT1) | (1 << TCP_FIN_WAIT2) | (1 << TCP_CLOSING) | (1 << TCP_LAST_ACK) | \
 	 (1 << TCP_TIME_WAIT))
 
 static __always_inline const struct sock *tcp_to_sock(const struct tcp_sock *tp)
@@ -267,8 +267,7 @@ static __always_inline void fill_ends(struct tcp_record *record, const struct so
 	record->remote_port = __builtin_bswap16(common->skc_dport);
 }
 
-static __always_inline void fill_owner_columns(struct tcp_record *record,
-					       const struct owner *owner)
+static __always_inline void fill_owner_columns(struct tcp_record *record, const struct owner *owner)
 {
 	record->cgroup_id = owner->cgroup_id;
 	record->owner_start_ns = owner->start_ns;

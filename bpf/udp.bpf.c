@@ -38,7 +38,7 @@ struct {
 	__type(key, __u32);
 	__uint(max_entries, 1);
 	__array(values, struct udp_peers);
-} udp_grace SEC(".maps") = { .values = { &udp_peers_even } };
+} udp_grace SEC(".maps") = {.values = {&udp_peers_even}};
 
 struct udp_datagrams {
 	struct udp_key key;
@@ -60,15 +60,15 @@ struct {
 
 static __always_inline struct udp_value *find_peer(__u32 window, const struct udp_key *key)
 {
-	return window & 1 ? bpf_map_lookup_elem(&udp_peers_odd, key) :
-			    bpf_map_lookup_elem(&udp_peers_even, key);
+	return window & 1 ? bpf_map_lookup_elem(&udp_peers_odd, key)
+			  : bpf_map_lookup_elem(&udp_peers_even, key);
 }
 
 static __always_inline long add_peer(__u32 window, const struct udp_key *key,
 				     const struct udp_value *value)
 {
-	return window & 1 ? bpf_map_update_elem(&udp_peers_odd, key, value, BPF_NOEXIST) :
-			    bpf_map_update_elem(&udp_peers_even, key, value, BPF_NOEXIST);
+	return window & 1 ? bpf_map_update_elem(&udp_peers_odd, key, value, BPF_NOEXIST)
+			  : bpf_map_update_elem(&udp_peers_even, key, value, BPF_NOEXIST);
 }
 
 static __always_inline struct udp_value *find_or_add_peer(const struct udp_datagrams *seen,
@@ -163,8 +163,8 @@ static __always_inline void map_ends(struct udp_key *key, const __be32 *source, 
 	to[3] = *dest;
 }
 
-static __always_inline void copy_ends(struct udp_key *key, const __be32 *source,
-				      const __be32 *dest, bool sent)
+static __always_inline void copy_ends(struct udp_key *key, const __be32 *source, const __be32 *dest,
+				      bool sent)
 {
 	__u32 *from = (__u32 *)(sent ? key->local_address : key->remote_address);
 	__u32 *to = (__u32 *)(sent ? key->remote_address : key->local_address);

@@ -16,7 +16,7 @@ struct udp_key {
 	__u64 cookie;
 	__u8 local_address[16]; /* IPv4 as ::ffff:a.b.c.d */
 	__u8 remote_address[16];
-	__u16 local_port;	/* host byte order */
+	__u16 local_port; /* host byte order */
 	__u16 remote_port;
 	__u32 pad;
 };

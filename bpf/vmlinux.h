@@ -20,7 +20,10 @@ typedef __u64 __be64;
 typedef __u16 __sum16;
 typedef __u32 __wsum;
 typedef _Bool bool;
-enum { false = 0, true = 1 };
+enum {
+	false = 0,
+	true = 1
+};
 #define NULL ((void *)0)
 
 /* include/uapi/linux/bpf.h */
@@ -73,7 +76,7 @@ enum {
 	ENOMEM = 12,
 	ENOBUFS = 105,
 	SOCK_BINDPORT_LOCK = 8, /* include/net/sock.h: the program chose the port */
-	SOCK_DONE_BIT = 1, /* enum sock_flags, SOCK_DONE: the peer's FIN has been processed */
+	SOCK_DONE_BIT = 1,	/* enum sock_flags, SOCK_DONE: the peer's FIN has been processed */
 };
 
 struct bpf_spin_lock {
