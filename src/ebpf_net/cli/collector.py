@@ -72,6 +72,7 @@ def source_options(settings: Settings) -> SourceOptions:
         tcp=not settings.disable_tcp,
         udp=not settings.disable_udp,
         ring_bytes=settings.ring_bytes,
+        wake_bytes=settings.ring_bytes // 4,
         udp_peers=settings.max_udp_peers,
         default_include=not settings.include_cgroup,
         cgroup_root=str(find_cgroup_root(host_dir)),

@@ -22,6 +22,7 @@ from ebpf_net.settings import (
     UP,
     Settings,
     command_line,
+    default_environment,
     load,
     to_yaml,
 )
@@ -75,6 +76,10 @@ def run_command(command: str, arguments: Sequence[str], program: str) -> int:
             print(to_yaml(settings, command), end="")
             return 0
         configure_logging(settings, command)
+        if command == KERNEL_COLLECTOR:
+            # NumPy's linear algebra, which is not used, would start threads that keep
+            # the capabilities, and reserve memory for them.
+            default_environment("OPENBLAS_NUM_THREADS", "1")
         run = cast("Callable[[Settings], int]", import_module(_MODULES[command]).run)
         return run(settings)
     except EbpfNetError as error:

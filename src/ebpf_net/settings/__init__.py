@@ -4,7 +4,13 @@ A flag beats a variable, a variable beats the file, the file beats the default. 
 other package reads ``sys.argv`` or ``os.environ``.
 """
 
-from ebpf_net.settings.load import HELP, command_line, environment_text, load, to_yaml
+from ebpf_net.settings.load import (
+    HELP,
+    command_line,
+    default_environment,
+    load,
+    to_yaml,
+)
 from ebpf_net.settings.obsolete import OBSOLETE
 from ebpf_net.settings.table import (
     KERNEL_COLLECTOR,
@@ -27,7 +33,7 @@ __all__ = (
     "Setting",
     "Settings",
     "command_line",
-    "environment_text",
+    "default_environment",
     "load",
     "to_yaml",
 )

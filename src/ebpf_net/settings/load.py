@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
-
 from ebpf_net.errors import SettingError
 from ebpf_net.settings.obsolete import OBSOLETE, OBSOLETE_SWITCHES
 from ebpf_net.settings.table import (
@@ -104,9 +102,9 @@ def command_line() -> tuple[str, list[str]]:
     return Path(sys.argv[0]).name, sys.argv[1:]
 
 
-def environment_text(variable: str) -> str:
-    """Return a variable that belongs to the terminal or system, not to the table."""
-    return os.environ.get(variable, "")
+def default_environment(variable: str, value: str) -> None:
+    """Set a variable that a library reads when it is loaded, unless the user has."""
+    os.environ.setdefault(variable, value)
 
 
 def load(
@@ -227,6 +225,8 @@ def _from_text(row: Setting, text: str, origin: str, *, split: bool = False) -> 
 
 
 def _from_file(path: Path, rows: Sequence[Setting]) -> dict[str, Any]:
+    import yaml  # noqa: PLC0415 - 2.5 MB that a collector without a file need not hold
+
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -285,6 +285,8 @@ def _shown(value: object) -> str:
 
 def to_yaml(settings: Settings, command: str) -> str:
     """Return the settings in force as a configuration file. Token files are paths."""
+    import yaml  # noqa: PLC0415 - see _from_file
+
     document: dict[str, object] = {}
     for row in SETTINGS:
         if command not in row.commands or row.name in ("config_file", "print_config"):

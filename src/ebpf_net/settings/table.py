@@ -241,7 +241,7 @@ class Settings:
         variable="EBPF_NET_MAX_UDP_PEERS",
     )
     ring_bytes: int = _setting(
-        8 << 20,
+        4 << 20,
         "Size of the ring buffer, a power of two.",
         _COLLECTORS | {PREFLIGHT},
         values.size,
