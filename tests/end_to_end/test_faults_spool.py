@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.world import udp_traffic
 from tests.world.hosts import Network, run
 from tests.world.otel_collector import OtelCollector

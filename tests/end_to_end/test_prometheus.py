@@ -40,7 +40,9 @@ def test_scraped_counters_equal_what_the_programs_counted(
             prometheus.wait_until(
                 lambda p: {query: p.value(query) for query in expected} == expected
             )
-            assert {target["health"] for target in prometheus.targets()} == {"up"}
+            prometheus.wait_until(
+                lambda p: {target["health"] for target in p.targets()} == {"up"}
+            )
             assert prometheus.value("sum(ebpf_net_up)") >= 1
             metadata = prometheus.metadata()
             assert metadata["tcp_bytes"][0]["type"] == "counter"
