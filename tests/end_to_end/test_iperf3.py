@@ -2,10 +2,10 @@
 
 import json
 
+from tests.world import wire
 from tests.world.hosts import Network
 from tests.world.otel_collector import OtelCollector
 from tests.world.system import System, between
-from tests.world.wire import Wire
 
 BYTES, STREAMS = 400_000_000, 4
 
@@ -17,7 +17,8 @@ def test_bytes_equal_the_sequence_numbers_on_the_wire(
     system.start_collector(client)
     system.start_collector(server)
     serving = server.serve(5201, "iperf3", "--server", "--one-off")
-    wire = Wire(server)
+    watching = server.worker()
+    watching.call(wire.watch_wire, server.interface)
     report = json.loads(
         client.run(
             *("iperf3", "--client", server.address, "--json"),
@@ -25,7 +26,7 @@ def test_bytes_equal_the_sequence_numbers_on_the_wire(
         )
     )
     serving.wait()
-    sent = wire.close()
+    sent = watching.call(wire.read_wire)
     system.finish()
     forth, back = between(client, server), between(server, client)
     there = sum(one.bytes for one in sent if one.source == client.address)

@@ -1,19 +1,28 @@
 """What went over the wire, by sequence number: a witness that no counter made.
 
 Between the SYN and the FIN of one side its sequence number grows by its payload and
-one, whatever was sent again or merged on the way.
+one, whatever was sent again or merged on the way. Functions for a Worker.
 """
 
 from __future__ import annotations
 
-import json
+import ctypes
+import socket
+import struct
 from dataclasses import dataclass
-from typing import Any
 
-from tests.world.hosts import Host
+_ETH_P_ALL = 3
+_SO_ATTACH_FILTER = 26
+_SYN, _FIN_OR_RST = 0x02, 0x05
 
-_SYN_OR_FIN = "tcp[tcpflags] & (tcp-syn | tcp-fin | tcp-rst) != 0"
-_FIELDS = ("ip.src", "tcp.srcport", "ip.dst", "tcp.dstport", "tcp.seq_raw", "tcp.len")
+# IPv4, TCP, and SYN, FIN or RST: else nothing is kept.
+_FILTER = (
+    (0x28, 0, 0, 12), (0x15, 0, 6, 0x800), (0x30, 0, 0, 23), (0x15, 0, 4, 6),
+    (0xB1, 0, 0, 14), (0x50, 0, 0, 27), (0x45, 0, 1, 0x07), (0x06, 0, 0, 0x40000),
+    (0x06, 0, 0, 0),
+)  # fmt: skip
+
+_sniffers: list[socket.socket] = []
 
 
 @dataclass(frozen=True)
@@ -22,44 +31,47 @@ class Sent:
 
     source: str
     dest: str
-    connection: tuple[str, str, str, str]
     bytes: int
 
 
-class Wire:
-    """tshark on a host's interface; it keeps beginnings and ends of connections."""
-
-    def __init__(self, host: Host) -> None:
-        fields = [argument for name in _FIELDS for argument in ("-e", name)]
-        self._program = host.start(
-            *("tshark", "-l", "-n", "-i", host.interface, "-f", _SYN_OR_FIN),
-            *("-o", "tcp.relative_sequence_numbers:FALSE"),
-            *("-T", "ek", *fields, "-e", "tcp.flags"),
-            log="tshark",
-        )
-        self._program.wait_ready(lambda: "Capturing on" in self._program.read_log())
-
-    def close(self) -> list[Sent]:
-        """End the capture and return each direction that had a beginning and an end."""
-        self._program.stop()
-        first: dict[tuple[str, str, str, str], int] = {}
-        sent = []
-        for line in self._program.output.read_text().splitlines():
-            packet = json.loads(line)
-            if "layers" not in packet:
-                continue
-            flow, sequence, length, flags = _read(packet["layers"])
-            if flags & 0x02:
-                first[flow] = sequence
-            elif flow in first:
-                payload = (sequence + length - first.pop(flow) - 1) % 2**32
-                sent.append(Sent(flow[0], flow[2], flow, payload))
-        return sent
+def watch_wire(interface: str) -> None:
+    """Keep the beginnings and ends of TCP connections from now on."""
+    sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
+    program = b"".join(struct.pack("HBBI", *line) for line in _FILTER)
+    memory = ctypes.create_string_buffer(program)
+    address = ctypes.addressof(memory)
+    option = struct.pack("HxxxxxxP", len(_FILTER), address)
+    sniffer.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
+    sniffer.bind((interface, _ETH_P_ALL))
+    sniffer.setblocking(False)
+    _sniffers.append(sniffer)
 
 
-def _read(layers: dict[str, Any]) -> tuple[tuple[str, str, str, str], int, int, int]:
-    value = {name.replace("_", "."): items[0] for name, items in layers.items()}
-    flow = tuple(value[name] for name in _FIELDS[:4])
-    assert len(flow) == 4
-    sequence = int(value["tcp.seq.raw"])
-    return flow, sequence, int(value["tcp.len"]), int(value["tcp.flags"], 16)
+def read_wire() -> list[Sent]:
+    """Return each direction that had both a beginning and an end."""
+    first: dict[bytes, int] = {}
+    sent = []
+    for packet in _read_packets(_sniffers.pop()):
+        header = (packet[0] & 0xF) * 4
+        total = int.from_bytes(packet[2:4])
+        tcp = packet[header:]
+        flow = packet[12:20] + tcp[:4]
+        sequence, flags = int.from_bytes(tcp[4:8]), tcp[13]
+        if flags & _SYN:
+            first[flow] = sequence
+        elif flags & _FIN_OR_RST and flow in first:
+            payload = total - header - (tcp[12] >> 4) * 4
+            size = (sequence + payload - first.pop(flow) - 1) % 2**32
+            addresses = (socket.inet_ntoa(part) for part in (flow[:4], flow[4:8]))
+            sent.append(Sent(*addresses, size))
+    return sent
+
+
+def _read_packets(sniffer: socket.socket) -> list[bytes]:
+    packets = []
+    with sniffer:
+        while True:
+            try:
+                packets.append(sniffer.recv(1 << 16)[14:])
+            except BlockingIOError:
+                return packets
