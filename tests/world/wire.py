@@ -36,7 +36,7 @@ class Sent:
 
 def watch_wire(interface: str) -> None:
     """Keep the beginnings and ends of TCP connections from now on."""
-    sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
+    sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     program = b"".join(struct.pack("HBBI", *line) for line in _FILTER)
     memory = ctypes.create_string_buffer(program)
     address = ctypes.addressof(memory)
