@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from ebpf_net.cli.service import ReducerService
@@ -8,6 +10,7 @@ from ebpf_net.testing.exporter import ListExporter
 from ebpf_net.testing.tables import START_NS, client_row, make_batch, make_header
 
 WINDOW_NS = 10_000_000_000
+DAY_NS = 24 * 3600 * 10**9
 
 
 def end_of(window):
@@ -26,6 +29,10 @@ def batch(window, bytes_sent):
 def accept(service, one):
     at = one.header.window_end_ns
     return service.accept(one, at, at)
+
+
+def names_of(points):
+    return {point.name for point in points}
 
 
 @pytest.fixture
@@ -90,6 +97,21 @@ def test_what_was_exported_before_a_restart_is_not_counted_again(
     assert again.total("bytes") == 5
 
 
+def test_what_was_exported_is_still_known_when_the_silent_are_forgotten(
+    service, exporter, state_file
+):
+    accept(service, snapshot())
+    accept(service, batch(0, 7))
+    service.advance(end_of(0) + WINDOW_NS)
+    exporter.release()
+    service.advance(end_of(0) + WINDOW_NS)
+
+    restarted = ReducerService(Reducer(), [exporter], state_file)
+    restarted.forget_silent(time.time_ns())
+    accept(restarted, snapshot())
+    assert accept(restarted, batch(0, 7)).duplicate
+
+
 def test_what_was_not_exported_before_a_restart_is_counted_after_it(
     service, exporter, state_file
 ):
@@ -143,6 +165,15 @@ def test_internal_metrics_tell_losses_and_signals_of_each_collector(service):
     signal = (("signal", "tcp.state"), ("attach", "tp_btf"))
     assert points["ebpf_net.collector.signal", signal] == 1
     assert points["ebpf_net.connections", ()] == 1
+
+
+def test_collector_that_is_long_silent_has_no_metrics_any_more(service):
+    accept(service, snapshot())
+    accept(service, make_batch(header=make_header(0, status={"lost.ring_full": 3})))
+    service.forget_silent(end_of(0) + DAY_NS - 1)
+    assert "ebpf_net.collector.lost" in names_of(service.metrics(end_of(0)))
+    service.forget_silent(end_of(0) + DAY_NS + 1)
+    assert "ebpf_net.collector.lost" not in names_of(service.metrics(end_of(0)))
 
 
 def test_close_delivers_what_waits(service, exporter):

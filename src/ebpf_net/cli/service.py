@@ -14,12 +14,12 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ebpf_net.exporters.exporter import Exporter
-from ebpf_net.intake.batch import Receipt
+from ebpf_net.intake.batch import BatchHeader, Receipt
 from ebpf_net.intake.decode import DecodedBatch
 from ebpf_net.intake.ledger import Ledger, Verdict
 from ebpf_net.intake.sink import Overloaded, SnapshotNeeded
@@ -74,7 +74,7 @@ class ReducerService:
         self._lock = threading.Lock()
         self._identity = uuid.uuid4().hex
         self._in_flight: deque[_InFlight] = deque()
-        self._statuses: dict[str, tuple[str, Mapping[str, int]]] = {}
+        self._statuses: dict[str, BatchHeader] = {}  # of each collector's last batch
         self._state_refused = False
         self._restore()
 
@@ -92,7 +92,7 @@ class ReducerService:
                 raise SnapshotNeeded
             if verdict is Verdict.NEW:
                 self._reducer.add(batch, received_ns, sent_ns)
-                self._statuses[header.collector] = (header.host, header.status)
+                self._statuses[header.collector] = header
             return self._receipt(
                 header.collector,
                 header.incarnation,
@@ -112,8 +112,7 @@ class ReducerService:
             if handed_out or time.monotonic() >= next_internal:
                 next_internal = time.monotonic() + _INTERNAL_EXPORT_SECONDS
                 self.export_internal(time.time_ns())
-                with self._lock:
-                    self._ledger.expire(time.time_ns() - _FORGET_NS)
+                self.forget_silent(time.time_ns())
             stop.wait(_POLL_SECONDS)
 
     def advance(self, now_ns: int) -> int:
@@ -141,9 +140,9 @@ class ReducerService:
         for exporter in self._exporters:
             points += exporter.metrics()
         with self._lock:
-            statuses = dict(self._statuses)
-        for collector, (host, status) in statuses.items():
-            points += _status_points(collector, host, status)
+            headers = list(self._statuses.values())
+        for header in headers:
+            points += _status_points(header)
         return points
 
     def export_internal(self, now_ns: int) -> None:
@@ -151,6 +150,16 @@ class ReducerService:
         points = self.metrics(now_ns)
         for exporter in self._exporters:
             exporter.export_internal(points, now_ns)
+
+    def forget_silent(self, now_ns: int) -> None:
+        """Forget collectors that were not heard for a day."""
+        with self._lock:
+            self._ledger.expire(now_ns - _FORGET_NS)
+            self._statuses = {
+                collector: header
+                for collector, header in self._statuses.items()
+                if self._ledger.knows(collector, header.incarnation)
+            }
 
     def close(self, timeout_seconds: float) -> None:
         """Close every window, whatever is missing, and let the exporters deliver."""
@@ -221,7 +230,7 @@ class ReducerService:
         try:
             watermarks, state = _split_state(content)
             self._reducer.restore(state)
-            self._ledger.restore(watermarks)
+            self._ledger.restore(watermarks, time.time_ns())
         except (ValueError, TypeError) as error:
             logger.warning("%s is damaged and not used: %s", self._state_file, error)
 
@@ -247,12 +256,10 @@ def _split_state(content: bytes) -> tuple[list[tuple[str, str, int]], bytes]:
     return watermarks, content[start + length :]
 
 
-def _status_points(
-    collector: str, host: str, status: Mapping[str, int]
-) -> Iterator[InternalPoint]:
+def _status_points(header: BatchHeader) -> Iterator[InternalPoint]:
     """Turn a collector's counters, such as ``lost.ring_full``, into metrics."""
-    labels = (("collector", collector), ("host", host))
-    for name, value in status.items():
+    labels = (("collector", header.collector), ("host", header.host))
+    for name, value in header.status.items():
         kind, _, rest = name.partition(".")
         if kind == "lost":
             yield InternalPoint(

@@ -105,15 +105,21 @@ class Ledger:
         """Return what is committed, for ``restore`` after a restart."""
         return [(*key, known.committed) for key, known in self._incarnations.items()]
 
-    def restore(self, watermarks: Iterable[tuple[str, str, int]]) -> None:
+    def restore(
+        self, watermarks: Iterable[tuple[str, str, int]], now_ns: int = 0
+    ) -> None:
         """Take what a predecessor had committed, before the first batch.
 
         Its collectors have to send a snapshot all the same; what they resend although
-        it was exported is a duplicate then.
+        it was exported is a duplicate then. They count as heard now, for ``expire``.
         """
         for collector, incarnation, sequence in watermarks:
-            known = _Incarnation(0, received=sequence, committed=sequence)
-            self._hear((collector, incarnation), known, 0)
+            known = _Incarnation(now_ns, received=sequence, committed=sequence)
+            self._hear((collector, incarnation), known, now_ns)
+
+    def knows(self, collector: str, incarnation: str) -> bool:
+        """Whether an incarnation has been heard and not been forgotten."""
+        return (collector, incarnation) in self._incarnations
 
     def expire(self, heard_before_ns: int) -> list[tuple[str, str]]:
         """Forget incarnations that were last heard before then; return them."""
