@@ -26,7 +26,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True)
 class Runs:
-    """What a program did; times include about 30 ns a run for taking them."""
+    """What a program did; times include what it costs to take them."""
 
     count: int = 0
     nanoseconds: int = 0

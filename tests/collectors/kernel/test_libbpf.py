@@ -11,6 +11,7 @@ from ebpf_net.collectors.kernel.libbpf import (
     Ring,
     delete_key,
     empty_map,
+    forget_kernel_types,
     kernel_has_tracepoint,
     sum_per_cpu,
     take_log,
@@ -41,6 +42,14 @@ def test_close_may_be_repeated(opened: BpfObject, close_twice: bool) -> None:
     opened.close()
     if close_twice:
         opened.close()
+
+
+def test_types_of_the_kernel_are_read_again_once_forgotten() -> None:
+    assert kernel_has_tracepoint("inet_sock_set_state")
+    forget_kernel_types()
+    forget_kernel_types()
+    assert kernel_has_tracepoint("inet_sock_set_state")
+    assert not kernel_has_tracepoint("no_such")
 
 
 def test_unknown_names_are_refused(opened: BpfObject) -> None:

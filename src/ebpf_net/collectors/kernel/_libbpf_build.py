@@ -43,6 +43,7 @@ struct bpf_link *ebn_attach_cgroup(struct bpf_program *program, int cgroup_fd);
 struct bpf_link *ebn_attach_iterator(struct bpf_program *program, int map_fd);
 int ebn_run_iterator(int link_fd);
 bool ebn_kernel_has_type(const char *name, int kind);
+void ebn_forget_kernel_types(void);
 
 int ebn_variable(struct bpf_object *object, const char *name, uint64_t *value,
     bool write);

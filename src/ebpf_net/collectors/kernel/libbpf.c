@@ -169,13 +169,20 @@ static int ebn_run_iterator(int link_fd)
 	return result;
 }
 
+static struct btf *kernel_types;
+
 static bool ebn_kernel_has_type(const char *name, int kind)
 {
-	static struct btf *kernel;
+	if (!kernel_types)
+		kernel_types = checked(btf__load_vmlinux_btf());
+	return kernel_types && btf__find_by_name_kind(kernel_types, name, kind) > 0;
+}
 
-	if (!kernel)
-		kernel = checked(btf__load_vmlinux_btf());
-	return kernel && btf__find_by_name_kind(kernel, name, kind) > 0;
+/* Give their memory back, some megabytes; they are read again when asked for. */
+static void ebn_forget_kernel_types(void)
+{
+	btf__free(kernel_types);
+	kernel_types = NULL;
 }
 
 /* ---- global variables of the programs ---- */
@@ -245,55 +252,129 @@ static int ebn_variable(struct bpf_object *object, const char *name, uint64_t *v
 
 /* ---- the ring ---- */
 
+/*
+ * Ours instead of libbpf's ring_buffer: that maps the data twice, side by side, so that no record
+ * is ever split, and every page of both counts as this process's memory.
+ */
+enum { DRAINED_AT_ONCE = 64 << 10 };
+
 struct ebn_ring {
-	struct ring_buffer *ring;
 	size_t record_size;
+	size_t size; /* a power of two */
+	uint64_t *consumer;
+	const uint64_t *producer;
+	const char *records;
 	size_t used;
 	size_t capacity;
 	char *data;
 };
 
-static int keep_record(void *context, void *data, size_t size)
+static size_t page_size(void)
 {
-	struct ebn_ring *ring = context;
+	return sysconf(_SC_PAGESIZE);
+}
 
-	if (size != ring->record_size)
-		return 0;
-	if (ring->used + size > ring->capacity) {
-		size_t capacity = ring->capacity ? ring->capacity * 2 : 1 << 16;
-		char *grown = realloc(ring->data, capacity);
+static void ebn_ring_close(struct ebn_ring *ring)
+{
+	if (ring->consumer)
+		munmap(ring->consumer, page_size());
+	if (ring->producer)
+		munmap((void *)ring->producer, page_size() + ring->size);
+	free(ring->data);
+	free(ring);
+}
 
-		if (!grown)
-			return -ENOMEM;
-		ring->data = grown;
-		ring->capacity = capacity;
-	}
-	memcpy(ring->data + ring->used, data, size);
-	ring->used += size;
-	return 0;
+static void *map_ring(int map_fd, size_t size, int protection, size_t offset)
+{
+	void *mapped = mmap(NULL, size, protection, MAP_SHARED, map_fd, offset);
+
+	return mapped == MAP_FAILED ? NULL : mapped;
 }
 
 static struct ebn_ring *ebn_ring_open(int map_fd, size_t record_size)
 {
 	struct ebn_ring *ring = calloc(1, sizeof(*ring));
+	struct bpf_map_info info = {};
+	uint32_t info_size = sizeof(info);
+	int error;
 
 	if (!ring)
 		return NULL;
+	if (bpf_obj_get_info_by_fd(map_fd, &info, &info_size))
+		goto failed;
 	ring->record_size = record_size;
-	ring->ring = checked(ring_buffer__new(map_fd, keep_record, ring, NULL));
-	if (!ring->ring) {
-		free(ring);
-		return NULL;
-	}
+	ring->size = info.max_entries;
+	ring->consumer = map_ring(map_fd, page_size(), PROT_READ | PROT_WRITE, 0);
+	ring->producer = map_ring(map_fd, page_size() + ring->size, PROT_READ, page_size());
+	if (!ring->consumer || !ring->producer)
+		goto failed;
+	ring->records = (const char *)ring->producer + page_size();
 	return ring;
+failed:
+	error = errno;
+	ebn_ring_close(ring);
+	errno = error;
+	return NULL;
 }
 
-/* Append what the ring holds; bytes kept so far, or a negative errno. */
+static bool make_room(struct ebn_ring *ring)
+{
+	size_t capacity = ring->capacity ? ring->capacity * 2 : 1 << 16;
+	char *grown;
+
+	if (ring->used + ring->record_size <= ring->capacity)
+		return true;
+	grown = realloc(ring->data, capacity);
+	if (!grown)
+		return false;
+	ring->data = grown;
+	ring->capacity = capacity;
+	return true;
+}
+
+static void keep_record(struct ebn_ring *ring, uint64_t position)
+{
+	size_t start = position & (ring->size - 1), whole = ring->record_size;
+	size_t before_end = ring->size - start < whole ? ring->size - start : whole;
+	char *to = ring->data + ring->used;
+
+	memcpy(to, ring->records + start, before_end);
+	memcpy(to + before_end, ring->records, whole - before_end);
+	ring->used += whole;
+}
+
+/*
+ * Append what the ring holds; bytes kept so far, or a negative errno. The kernel's
+ * Documentation/bpf/ringbuf.rst describes the protocol: a header of 8 bytes before each record
+ * has its length and two bits, and is written last.
+ */
 static int64_t ebn_ring_drain(struct ebn_ring *ring)
 {
-	int result = ring_buffer__consume(ring->ring);
+	uint64_t position = *ring->consumer, told = position;
+	uint64_t end = __atomic_load_n(ring->producer, __ATOMIC_ACQUIRE);
 
-	return result < 0 ? result : (int64_t)ring->used;
+	while (position < end) {
+		const void *header = ring->records + (position & (ring->size - 1));
+		uint32_t word = __atomic_load_n((const uint32_t *)header, __ATOMIC_ACQUIRE);
+		uint32_t length = word & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
+
+		if (word & BPF_RINGBUF_BUSY_BIT)
+			break;
+		if (!(word & BPF_RINGBUF_DISCARD_BIT) && length == ring->record_size) {
+			if (!make_room(ring))
+				return -ENOMEM;
+			keep_record(ring, position + BPF_RINGBUF_HDR_SZ);
+		}
+		position += (length + BPF_RINGBUF_HDR_SZ + 7) & ~7ull;
+		if (position - told >= DRAINED_AT_ONCE) {
+			__atomic_store_n(ring->consumer, position, __ATOMIC_RELEASE);
+			told = position;
+		}
+		if (position >= end)
+			end = __atomic_load_n(ring->producer, __ATOMIC_ACQUIRE);
+	}
+	__atomic_store_n(ring->consumer, position, __ATOMIC_RELEASE);
+	return ring->used;
 }
 
 static char *ebn_ring_data(struct ebn_ring *ring)
@@ -310,13 +391,6 @@ static void ebn_ring_clear(struct ebn_ring *ring)
 		ring->data = NULL;
 		ring->capacity = 0;
 	}
-}
-
-static void ebn_ring_close(struct ebn_ring *ring)
-{
-	ring_buffer__free(ring->ring);
-	free(ring->data);
-	free(ring);
 }
 
 /* ---- a hash map that no program writes to any more ---- */

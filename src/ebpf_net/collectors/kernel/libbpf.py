@@ -43,6 +43,11 @@ def kernel_has_tracepoint(name: str) -> bool:
     return bool(lib.ebn_kernel_has_type(f"btf_trace_{name}".encode(), _TYPEDEF))
 
 
+def forget_kernel_types() -> None:
+    """Free what ``kernel_has_tracepoint`` has read; it reads it again."""
+    lib.ebn_forget_kernel_types()
+
+
 class Link:
     """An attached program; it is detached with ``close``, or when the process ends."""
 
@@ -178,7 +183,8 @@ class Ring:
         if not count:
             return np.empty(0, self._dtype)
         memory = ffi.buffer(lib.ebn_ring_data(self._ring), count * self._dtype.itemsize)
-        records = np.frombuffer(memory, self._dtype).copy()
+        # Copied as bytes: NumPy copies structures field by field.
+        records = np.frombuffer(bytearray(memory), self._dtype)
         lib.ebn_ring_clear(self._ring)
         return records
 
@@ -230,8 +236,7 @@ def empty_map(
 def _copy(memory: Any, count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     if not count:
         return np.empty(0, dtype)
-    view = np.frombuffer(ffi.buffer(memory, count * dtype.itemsize), dtype)
-    return view.copy()
+    return np.frombuffer(bytearray(ffi.buffer(memory, count * dtype.itemsize)), dtype)
 
 
 def keep_capabilities(mask: int) -> None:

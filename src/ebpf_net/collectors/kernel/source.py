@@ -19,6 +19,7 @@ from ebpf_net.collectors.kernel.libbpf import (
     Ring,
     delete_key,
     empty_map,
+    forget_kernel_types,
     sum_per_cpu,
     update_map,
 )
@@ -47,7 +48,7 @@ class SourceOptions:
     """Most (socket, peer) pairs that one UDP window can hold."""
     default_include: bool = True
     """Verdict for cgroups that have none, nor any of their parents."""
-    wake_bytes: int = 256 << 10
+    wake_bytes: int = 512 << 10
     """``wait`` returns when this much is in the ring."""
     cgroup_root: str = ""
     """Mount point of cgroup v2; empty: found in the mount table."""
@@ -65,7 +66,10 @@ class KernelSource:
 
     def __init__(self, options: SourceOptions) -> None:
         """Load and attach; KernelError with a hint if nothing can work."""
-        self._attachment, self.signals = attach_all(options)
+        try:
+            self._attachment, self.signals = attach_all(options)
+        finally:
+            forget_kernel_types()
         self._object = self._attachment.object
         self._links = self._attachment.links
         self._ring = Ring(self._object.map_fd("events"), TCP_RECORD)

@@ -6,6 +6,7 @@ Used by the collector's loop alone, but for ``snapshot``.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ from ebpf_net.schema import Role
 
 Records = npt.NDArray[Any]
 
-_CHUNK = 8192  # records; enough to be worth a call, few enough for the cache
+_CHUNK = 4096  # records; enough to be worth a call, few enough for a small memory
 _PROCESS = KEY_COLUMNS.index("process_id")
 _CGROUP = KEY_COLUMNS.index("cgroup_id")
 
@@ -78,7 +79,7 @@ class WindowBuilder:
         held, self._held, self._held_count = self._held, [], 0
         if not held:
             return
-        records = held[0] if len(held) == 1 else np.concatenate(held)
+        records = held[0] if len(held) == 1 else _join(held)
         for start in range(0, records.size, _CHUNK):
             self._add_tcp(records[start : start + _CHUNK])
 
@@ -198,3 +199,9 @@ class WindowBuilder:
         count = int(np.count_nonzero(unwanted))
         self.filtered_records += count
         return ~unwanted if count else None
+
+
+def _join(parts: Sequence[Records]) -> Records:
+    """Concatenate; as bytes, since NumPy copies structures field by field."""
+    dtype = parts[0].dtype
+    return np.frombuffer(bytearray().join(part.data for part in parts), dtype)
