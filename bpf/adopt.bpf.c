@@ -110,6 +110,8 @@ static __always_inline void adopt_udp(struct sock *sk, const struct task_struct 
 		count_loss(LOSS_STORAGE_FULL, 1);
 		return;
 	}
+	/* A packet that came before the filter was told has left the default's verdict. */
+	state->verdict = UDP_UNDECIDED;
 	if (state->owner.pid)
 		return;
 	fill_owner(&state->owner, sk, task);
@@ -117,6 +119,38 @@ static __always_inline void adopt_udp(struct sock *sk, const struct task_struct 
 		state->role = BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK
 				      ? TCP_ROLE_SERVER
 				      : TCP_ROLE_CLIENT;
+}
+
+/*
+ * A program that listens for MPTCP, as those written in Go do by default, holds a socket of
+ * that kind. The TCP socket beneath it is in no file and out of a program's reach: what it
+ * accepts has no owner here, and user space takes the listener's.
+ */
+static __always_inline int report_mptcp_listener(struct sock *sk, const struct task_struct *task)
+{
+	struct tcp_record *record;
+	struct owner owner = {};
+
+	if (!in_state(sk, 1 << TCP_LISTEN) || !socket_is_included(sk))
+		return 0;
+	fill_owner(&owner, sk, task);
+	record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
+	if (!record)
+		return 1;
+	clear_deltas(record);
+	fill_owner_columns(record, &owner);
+	fill_ends(record, &sk->__sk_common);
+	record->time_ns = bpf_ktime_get_ns();
+	record->cookie = 0;
+	record->local_port = sk->__sk_common.skc_num;
+	record->srtt_us = 0;
+	record->min_rtt_us = 0;
+	record->role = TCP_ROLE_LISTENER;
+	record->state = TCP_LISTEN;
+	record->pad[0] = 0;
+	record->flags = TCP_FLAG_ADOPTED;
+	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	return 0;
 }
 
 SEC("iter/task_file")
@@ -137,6 +171,8 @@ int adopt_files(struct bpf_iter__task_file *context)
 		return 0;
 	if (sk->sk_protocol == IPPROTO_TCP && filter_tcp)
 		return adopt_tcp(sk, task);
+	if (sk->sk_protocol == IPPROTO_MPTCP && filter_tcp)
+		return report_mptcp_listener(sk, task);
 	if (sk->sk_protocol == IPPROTO_UDP && filter_udp)
 		adopt_udp(sk, task);
 	return 0;

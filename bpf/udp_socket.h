@@ -9,7 +9,8 @@
 #include <bpf/bpf_helpers.h>
 
 enum udp_verdict {
-	UDP_INCLUDED = 1, /* 0: not asked yet */
+	UDP_UNDECIDED = 0,
+	UDP_INCLUDED = 1,
 	UDP_EXCLUDED = 2,
 };
 

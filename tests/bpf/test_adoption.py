@@ -1,8 +1,10 @@
 import os
 import socket
+from pathlib import Path
 
 import numpy as np
 
+from ebpf_net.collectors.kernel.cgroup_tree import find_cgroup_root
 from ebpf_net.collectors.kernel.records import TcpFlag, TcpRole
 from ebpf_net.collectors.kernel.source import KernelSource, SourceOptions
 from tests.bpf.watch import Watch, totals
@@ -17,6 +19,13 @@ from tests.world.tcp_traffic import (
     serve,
 )
 from tests.world.waiting import wait_until
+
+IPPROTO_MPTCP = 262
+
+
+def own_cgroup_id() -> int:
+    path = Path("/proc/self/cgroup").read_text().splitlines()[-1].split("::")[-1]
+    return (find_cgroup_root(None) / path.lstrip("/")).stat().st_ino
 
 
 def test_open_sockets_are_adopted_with_their_owners(network: Network) -> None:
@@ -128,3 +137,35 @@ def test_more_sockets_than_the_ring_holds_are_adopted() -> None:
         assert source.losses()["ring_full"] == 0
     for each in clients + servers:
         each.close()
+
+
+def test_listener_for_mptcp_is_told_with_its_owner() -> None:
+    """Programs written in Go listen so by default."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with KernelSource(SourceOptions(udp=False)) as source:
+            adopted = source.adopt()
+            (record,) = adopted[
+                (adopted["local_port"] == port) & (adopted["role"] == TcpRole.LISTENER)
+            ]
+    assert record["pid"] == os.getpid()
+    assert record["flags"] == TcpFlag.ADOPTED
+
+
+def test_datagrams_sent_before_the_filter_was_told_do_not_exclude_a_socket() -> None:
+    number = own_cgroup_id()
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+        KernelSource(SourceOptions(default_include=False)) as source,
+    ):
+        receiver.bind(("127.0.0.1", 0))
+        sender.sendto(b"x" * 100, receiver.getsockname())
+        source.set_cgroup_verdict(number, True)
+        source.adopt()
+        sender.sendto(b"x" * 100, receiver.getsockname())
+        keys, values = source.read_udp()
+        sent = values[keys["remote_port"] == receiver.getsockname()[1]]
+    assert sent["bytes_sent"].sum() == 100

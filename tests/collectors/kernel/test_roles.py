@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from ebpf_net.collectors.kernel.roles import SocketRoles
@@ -66,3 +67,20 @@ def test_one_of_two_listeners_at_a_port_may_go():
     roles.observe_listeners(tcp_records(*both))
     roles.observe_listeners(tcp_records(both[0] | {"flags": CLOSED}))
     assert resolve(roles, tcp_records({"local_port": 80})) == [Role.SERVER]
+
+
+def test_what_an_mptcp_listener_accepts_has_the_listeners_owner():
+    roles = SocketRoles()
+    owner = {"pid": 7, "owner_start_ns": 70, "comm": b"go"}
+    listener = WEB | owner | {"cookie": 0, "local_address": "::"}
+    roles.observe_listeners(tcp_records(listener))
+    accepted = tcp_records(
+        {"local_port": 80, "pid": 0}, {"local_port": 81, "pid": 0}, {"pid": 9}
+    )
+    servers = np.full(3, Role.SERVER, np.int64)
+    filled = roles.fill_owners(accepted, servers)
+    assert filled["pid"].tolist() == [7, 0, 9]
+    assert filled["comm"].tolist()[0] == b"go"
+    assert filled["owner_start_ns"].tolist()[0] == 70
+    clients = np.full(3, Role.CLIENT, np.int64)
+    assert roles.fill_owners(accepted, clients)["pid"].tolist() == [0, 0, 9]

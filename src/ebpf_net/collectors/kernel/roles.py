@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ebpf_net.collectors.kernel.addresses import MAPPED_PREFIX, address_halves
 from ebpf_net.collectors.kernel.key_index import Hashes, hash_columns
-from ebpf_net.collectors.kernel.records import TcpFlag
+from ebpf_net.collectors.kernel.records import TCP_RECORD, TcpFlag
 from ebpf_net.schema import Role
 
 Int64s = npt.NDArray[np.int64]
@@ -65,6 +65,7 @@ class SocketRoles:
         self._decisions = _BySocket(_MAX_DECISIONS)
         self._nothing: Hashes = np.empty(0, np.uint64)
         self._closed: list[Hashes] = []
+        self._owned = np.empty(0, TCP_RECORD)  # listeners whose children have no owner
 
     def observe_listeners(self, records: npt.NDArray[Any]) -> None:
         """Take note of LISTENER records, which say where a socket listens."""
@@ -73,9 +74,37 @@ class SocketRoles:
         high, low = address_halves(records["local_address"])
         places = _listening_places(records, high, low)
         sockets = np.where(records["cookie"] == 0, places, records["cookie"])
+        beneath_mptcp = records[(records["cookie"] == 0) & (records["pid"] != 0)]
+        if beneath_mptcp.size:
+            owned = np.concatenate([self._owned, beneath_mptcp])
+            self._owned = owned[-_MAX_LISTENERS:]
         closed = (records["flags"] & TcpFlag.CLOSED) != 0
         self._listeners.put(sockets[~closed], places[~closed])
         self._listeners.discard(sockets[closed])
+
+    def fill_owners(self, records: npt.NDArray[Any], roles: Int64s) -> npt.NDArray[Any]:
+        """Return the records with the listener's owner where the kernel had none.
+
+        So it is for what an MPTCP listener accepts that was there before the collector:
+        only the listener's file leads to its owner, and no program gets from there to
+        the socket that accepts.
+        """
+        orphans = np.flatnonzero((records["pid"] == 0) & (roles == Role.SERVER))
+        if not orphans.size or not self._owned.size:
+            return records
+        owned = _listening_places(
+            self._owned, *address_halves(self._owned["local_address"])
+        )
+        order = np.argsort(owned)
+        places = _candidate_places(records[orphans])
+        filled = records.copy()
+        for candidate in places:
+            found = np.searchsorted(owned[order], candidate)
+            found[found == owned.size] = 0
+            hit = owned[order][found] == candidate
+            for field in ("pid", "owner_start_ns", "comm"):
+                filled[field][orphans[hit]] = self._owned[field][order[found[hit]]]
+        return filled
 
     def resolve(self, records: npt.NDArray[Any], sockets: Hashes) -> Int64s:
         """Return the roles of records that have none; ``sockets`` are their cookies."""
@@ -95,17 +124,24 @@ class SocketRoles:
         self._closed = []
 
     def _decide(self, records: npt.NDArray[Any]) -> Int64s:
-        listening = self._listeners.values
-        high, low = address_halves(records["local_address"])
-        nothing = np.zeros_like(high)
-        mapped = np.full_like(low, MAPPED_PREFIX)
-        is_mapped = (high == 0) & (low >> 32 == MAPPED_PREFIX >> 32)
-        is_server = np.isin(_listening_places(records, high, low), listening)
-        is_server |= np.isin(_listening_places(records, nothing, nothing), listening)
-        is_server |= is_mapped & np.isin(
-            _listening_places(records, nothing, mapped), listening
-        )
+        is_server = np.zeros(records.size, np.bool_)
+        for places in _candidate_places(records):
+            is_server |= np.isin(places, self._listeners.values)
         return np.where(is_server, Role.SERVER, Role.CLIENT).astype(np.int64)
+
+
+def _candidate_places(records: npt.NDArray[Any]) -> list[npt.NDArray[np.uint64]]:
+    """Return where a listener would have to be to accept a socket: at its address, or
+    at either wildcard; the one of IPv4 is out of the question for IPv6."""
+    high, low = address_halves(records["local_address"])
+    nothing = np.zeros_like(high)
+    is_mapped = (high == 0) & (low >> 32 == MAPPED_PREFIX >> 32)
+    mapped = np.where(is_mapped, MAPPED_PREFIX, 0)
+    return [
+        _listening_places(records, high, low),
+        _listening_places(records, nothing, nothing),
+        _listening_places(records, nothing, mapped),
+    ]
 
 
 def _listening_places(

@@ -163,6 +163,7 @@ class WindowBuilder:
         self, records: Records, roles: Int64s, sockets: npt.NDArray[np.uint64]
     ) -> None:
         if records.size:
+            records = self._roles.fill_owners(records, roles)
             facts = tcp_facts(records, roles, sockets, self._keep_client_port)
             self._add_facts(facts, records)
 
