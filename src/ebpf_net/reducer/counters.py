@@ -10,16 +10,24 @@ from dataclasses import dataclass, field
 from ebpf_net.reducer.ingest import Collector
 from ebpf_net.schema import InternalPoint
 
+_STAGES = ("ingest", "matching", "enrichment", "aggregation")
+
 
 @dataclass
 class Counters:
-    """Cumulative counts; ``late`` and ``stage_seconds`` are by their label."""
+    """Counts for ``points`` of any thread; the dictionaries never change their keys.
+
+    ``late`` and ``stage_seconds`` are by their label, ``edges`` is a gauge.
+    """
 
     late: dict[str, int] = field(
         default_factory=lambda: {"counted": 0, "superseded": 0, "too_old": 0}
     )
-    stage_seconds: dict[str, float] = field(default_factory=dict)
+    stage_seconds: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(_STAGES, 0.0)
+    )
     windows: int = 0
+    edges: int = 0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -29,7 +37,7 @@ class Counters:
             yield
         finally:
             spent = time.thread_time() - began
-            self.stage_seconds[name] = self.stage_seconds.get(name, 0.0) + spent
+            self.stage_seconds[name] += spent
 
     def points(self) -> list[InternalPoint]:
         """Return the counts as metrics."""
@@ -41,7 +49,12 @@ class Counters:
             InternalPoint("ebpf_net.reducer.stage_seconds", value, (("stage", stage),))
             for stage, value in self.stage_seconds.items()
         )
-        return [*late, *stages, InternalPoint("ebpf_net.reducer.windows", self.windows)]
+        return [
+            *late,
+            *stages,
+            InternalPoint("ebpf_net.reducer.windows", self.windows),
+            InternalPoint("ebpf_net.reducer.edges", self.edges),
+        ]
 
 
 def collector_points(

@@ -171,15 +171,14 @@ class Reducer:
                 self._forget(newest)
             if loose:
                 closed = self._attach(closed, loose)
+            self._counters.edges = len(self._memory)
             return closed
 
     def metrics(self, now_ns: int) -> list[InternalPoint]:
         """Return the reducer's own metrics."""
         with self._arrivals:
             points = collector_points(self._windows.collectors.values(), now_ns)
-        points += self._counters.points()
-        points.append(InternalPoint("ebpf_net.reducer.edges", len(self._memory)))
-        return points
+        return points + self._counters.points()
 
     def state(self) -> bytes:
         """Return what a restart needs, as of the windows that have been closed.
@@ -225,6 +224,7 @@ class Reducer:
         with self._closing, self._arrivals:
             self._state = None
             self._memory = state.memory
+            self._counters.edges = len(self._memory)
             self._references.restore(state.tables)
             self._held = (values["held"], state.held)
             self._windows.from_json(values["windows"])
