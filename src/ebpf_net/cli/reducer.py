@@ -97,7 +97,8 @@ def running_reducer(
                 lateness_ns=int(settings.lateness_seconds * _NS),
                 levels=tuple(level for level in LEVELS if level in shown),
                 threads=settings.threads,
-                memory_limit=f"{settings.memory_limit_bytes >> 20}MB",
+                memory_limit=f"{settings.memory_limit_bytes >> 10}KiB",
+                spill_directory=directory / "spill",
                 node_ip=not settings.disable_node_ip_field,
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,8 @@ class ReducerOptions:
     lateness_ns: int = 2_000_000_000
     levels: tuple[str, ...] = ("az_az",)
     threads: int = 1
-    memory_limit: str = "512MB"
+    memory_limit: str = "512MiB"
+    spill_directory: Path | None = None  # for what memory cannot hold
     node_ip: bool = True
     max_rows: int = 4_000_000  # that wait for their window; above it: Overloaded
     max_keys: int = 4_000_000  # edges remembered, see memory.py
@@ -90,7 +92,11 @@ class Reducer:
 
     def __init__(self, options: ReducerOptions | None = None) -> None:
         self.options = options or ReducerOptions()
-        self._engine = Engine(self.options.threads, self.options.memory_limit)
+        self._engine = Engine(
+            self.options.threads,
+            self.options.memory_limit,
+            self.options.spill_directory,
+        )
         self._windows = Windows(
             Timing(
                 self.options.window_ns,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +24,7 @@ class Setting:
     """One row of the table.
 
     ``parse`` turns the text of a flag, variable or file into the value and raises
-    ValueError with what was expected. ``flag`` is "" for what only a variable sets.
+    ValueError with what was expected.
     """
 
     name: str
@@ -308,7 +308,7 @@ class Settings:
     )
     memory_limit_bytes: int = _setting(
         512 << 20,
-        "Memory of the reducing engine; beyond it spills to disk.",
+        "Memory of the reducing engine; beyond it spills to the data directory.",
         _REDUCERS,
         values.size,
         flag="--memory-limit",
@@ -484,10 +484,9 @@ def _table() -> tuple[Setting, ...]:
         if not item.metadata:
             continue
         more = dict(item.metadata)
-        assert item.default is not MISSING
         more.setdefault("flag", "--" + item.name.replace("_", "-"))
         more.setdefault("variable", "")
-        kind = more["parse"].__name__.strip("_") if more["parse"] else "text"
+        kind = more["parse"].__name__
         rows.append(Setting(name=item.name, default=item.default, kind=kind, **more))
     return tuple(rows)
 
