@@ -109,11 +109,9 @@ def running_reducer(
         server = IntakeServer(options, service)
         service.more_metrics = server.metrics
         server.start()
-        try:
-            yield service, server
-        finally:
-            server.close()
-            service.close(_CLOSE_SECONDS)
+        stack.callback(service.close, _CLOSE_SECONDS)
+        stack.callback(server.close)  # first, so that nothing comes any more
+        yield service, server
 
 
 def enabled_levels(settings: Settings) -> tuple[str, ...]:
