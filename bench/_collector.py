@@ -26,7 +26,8 @@ class RowCounter(MemorySink):
     """Commits at once, and keeps no more than counts."""
 
     rows: int = 0
-    opened: int = 0
+    opened: list[tuple[int, int, int]] = field(default_factory=list)
+    """Connection ends by window: its start, its end, how many were opened."""
     first_row: float = 0.0  # time.monotonic
     status: dict[str, int] = field(default_factory=dict)
 
@@ -37,7 +38,9 @@ class RowCounter(MemorySink):
             edges = batch.tables.get("edges")
             if edges is not None:
                 self.rows += edges.num_rows
-                self.opened += int(edges["opened"].to_numpy().sum())
+                header, opened = batch.header, int(edges["opened"].to_numpy().sum())
+                window = header.window_start_ns, header.window_end_ns, opened
+                self.opened.append(window)
             self.status = dict(batch.header.status)
             if self.rows and not self.first_row:
                 self.first_row = time.monotonic()
@@ -55,6 +58,19 @@ class Intake:
         self._server = IntakeServer(ServerOptions(port=0), self.sink)
         self._server.start()
         self.port = self._server.port
+
+    def opened_per_second(self, start_ns: int, end_ns: int) -> float | None:
+        """Return the rate in the windows that lie wholly between these times."""
+        whole = {
+            (start, end): 0
+            for start, end, _ in self.sink.opened
+            if start_ns <= start and end <= end_ns
+        }
+        seconds = sum(end - start for start, end in whole) / 1e9
+        opened = sum(
+            count for *window, count in self.sink.opened if tuple(window) in whole
+        )
+        return round(opened / seconds, 1) if seconds else None
 
     def body_bytes(self) -> int:
         """Return how many bytes came over the wire."""

@@ -2,8 +2,8 @@
 
 CPU is the time that its threads ran; what its programs cost in the kernel is spent by
 others, see kernel_cost. The load says how many connections it really made; what else
-the machine does is collected too, so look at ``opened_per_connection``: 2 is the load
-alone, both ends of each connection.
+the machine does is collected too: with the load alone, ``opened_per_second`` is twice
+its rate, as both ends of each connection are here.
 """
 
 from __future__ import annotations
@@ -74,13 +74,13 @@ def watch(
 ) -> dict[str, object]:
     """Return what the collector used while the case's time passed."""
     made = load.ask() if load else 0
-    rows, opened = intake.sink.rows, intake.sink.opened
-    bytes_before = intake.body_bytes()
+    rows, bytes_before = intake.sink.rows, intake.body_bytes()
+    start_ns = time.time_ns()
     began, before = time.monotonic(), cpu_ns(collector.pid)
     wait(case.seconds)
     spent, seconds = cpu_ns(collector.pid) - before, time.monotonic() - began
     made = load.ask() - made if load else 0
-    rows, opened = intake.sink.rows - rows, intake.sink.opened - opened
+    rows = intake.sink.rows - rows
     body_bytes = intake.body_bytes() - bytes_before
     lost = sum(
         count
@@ -92,8 +92,8 @@ def watch(
         "connections_per_second": round(made / seconds),
         "addresses": case.addresses,
         "core_percent": round(spent / seconds / 1e7, 3),
-        "opened_per_connection": round(opened / made, 2) if made else None,
-        "cpu_ns_per_opened": round(spent / opened) if opened else None,
+        "opened_per_second": intake.opened_per_second(start_ns, time.time_ns()),
+        "cpu_ns_per_connection": round(spent / made) if made else None,
         **memory_kib(collector.pid),
         "rows": rows,
         "wire_bytes_per_row": round(body_bytes / rows, 1) if rows else None,

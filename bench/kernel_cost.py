@@ -15,9 +15,11 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 from _loads import Load, Namespace, compile_connections, median_and_spread
 from _program_runs import Programs, Runs, counted_runs, runs_between, sum_runs
 
+from ebpf_net.collectors.kernel.records import TcpFlag
 from ebpf_net.collectors.kernel.source import KernelSource, SourceOptions
 
 SOCKETS = (1_000, 10_000, 90_000)
@@ -28,7 +30,8 @@ ROUNDS = 7
 QUICK_ROUNDS = 3
 ROUND_SECONDS = 1.0
 CONNECTIONS_A_SECOND = 4_000
-MESSAGES = 10_000
+MESSAGES = 100
+MESSAGE_ROUNDS = 100  # short ones, for each round: some are not disturbed
 
 
 class Measurement:
@@ -45,7 +48,7 @@ class Measurement:
 
 def measure_connections(measurement: Measurement) -> dict[str, object]:
     """Open and close connections; both ends are on this machine."""
-    sides, runs, kinds = [], [], {}
+    sides, runs, others, kinds = [], [], [], {}
     with (
         KernelSource(SourceOptions()) as source,
         measurement.load("churn", 2, CONNECTIONS_A_SECOND, 1) as load,
@@ -53,28 +56,33 @@ def measure_connections(measurement: Measurement) -> dict[str, object]:
         programs = Programs(os.getpid())
         source.adopt()
         for _ in range(measurement.rounds):
-            count, before = load.ask(), programs.read()
-            drain_for(source, ROUND_SECONDS)
-            count, after = load.ask() - count, programs.read()
-            kinds = runs_between(before, after, "tcp_")
+            before, count = programs.read(), load.ask()
+            closed = drain_for(source, ROUND_SECONDS)
+            others.append(closed - 2 * (load.ask() - count))
+            kinds = runs_between(before, programs.read(), "tcp_")
             total = sum_runs(kinds)
-            sides.append(total.nanoseconds / (2 * count))
-            runs.append(total.count / (2 * count))
+            sides.append(total.nanoseconds / closed)
+            runs.append(total.count / closed)
         lost = source.losses()["ring_full"]
     return {
         "ns_per_side": median_and_spread(sides),
         "runs_per_side": median_and_spread(runs, 2),
         "ns_per_run": {name: one.ns_per_run for name, one in kinds.items()},
+        "sides_of_others": median_and_spread(others, 0),
         "lost_records": lost,
     }
 
 
-def drain_for(source: KernelSource, seconds: float) -> None:
-    """Keep the ring empty for some time."""
+def drain_for(source: KernelSource, seconds: float) -> int:
+    """Keep the ring empty for some time; return how many connections' ends closed."""
     deadline = time.monotonic() + seconds
+    source.drain()
+    closed = 0
     while time.monotonic() < deadline:
         source.wait(50)
-        source.drain()
+        flags = source.drain()["flags"]
+        closed += int(np.count_nonzero(flags & TcpFlag.CLOSED))
+    return closed
 
 
 def measure_packets(
@@ -89,7 +97,7 @@ def measure_packets(
         programs = Programs(os.getpid())
         source.adopt()
         load.ask(1)
-        for _ in range(measurement.rounds):
+        for _ in range(measurement.rounds * MESSAGE_ROUNDS):
             before = programs.read()
             packets = load.ask(MESSAGES)
             rounds.append((packets, runs_between(before, programs.read())))
