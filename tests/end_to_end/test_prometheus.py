@@ -28,14 +28,16 @@ def test_scraped_counters_equal_what_the_programs_counted(
         targets = [system.prometheus_port, system.internal_port]
         addresses = [f"127.0.0.1:{port}" for port in targets]
         with run_prometheus(tmp_path, addresses) as prometheus:
+            load.connect(3)
             load.start_short_connections(CONNECTIONS).result(60)
             forth = dict(between(load.client, load.server))
             back = dict(between(load.server, load.client))
             expected = {
                 _select("tcp_bytes_total", forth): CONNECTIONS * REQUEST_BYTES,
                 _select("tcp_bytes_total", back): CONNECTIONS * REPLY_BYTES,
-                _select("tcp_new_sockets_total", forth): CONNECTIONS,
-                _select("tcp_connect_duration_count", forth): CONNECTIONS,
+                _select("tcp_new_sockets_total", forth): CONNECTIONS + 3,
+                _select("tcp_connect_duration_count", forth): CONNECTIONS + 3,
+                _select("tcp_active", forth): 3,
             }
             prometheus.wait_until(
                 lambda p: {query: p.value(query) for query in expected} == expected

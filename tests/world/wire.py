@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 _ETH_P_ALL = 3
 _SO_ATTACH_FILTER = 26
-_SYN, _FIN_OR_RST = 0x02, 0x05
+_FIN, _SYN, _ACK = 0x01, 0x02, 0x10
 
 # IPv4, TCP, and SYN, FIN or RST: else nothing is kept.
 _FILTER = (
@@ -48,23 +48,34 @@ def watch_wire(interface: str) -> None:
 
 
 def read_wire() -> list[Sent]:
-    """Return each direction that had both a beginning and an end."""
+    """Return each direction of the connections that had a beginning and an end.
+
+    A direction that the other side cut off ends with what that side had acknowledged.
+    """
     first: dict[bytes, int] = {}
-    sent = []
+    end: dict[bytes, int] = {}
+    acknowledged: dict[bytes, int] = {}
     for packet in _read_packets(_sniffers.pop()):
         header = (packet[0] & 0xF) * 4
-        total = int.from_bytes(packet[2:4])
         tcp = packet[header:]
+        payload = int.from_bytes(packet[2:4]) - header - (tcp[12] >> 4) * 4
         flow = packet[12:20] + tcp[:4]
+        reverse = flow[4:8] + flow[:4] + flow[10:] + flow[8:10]
         sequence, flags = int.from_bytes(tcp[4:8]), tcp[13]
         if flags & _SYN:
-            first[flow] = sequence
-        elif flags & _FIN_OR_RST and flow in first:
-            payload = total - header - (tcp[12] >> 4) * 4
-            size = (sequence + payload - first.pop(flow) - 1) % 2**32
-            addresses = (socket.inet_ntoa(part) for part in (flow[:4], flow[4:8]))
-            sent.append(Sent(*addresses, size))
-    return sent
+            first[flow] = sequence + 1
+        elif flags & _FIN:
+            end[flow] = sequence + payload
+        if flags & _ACK:
+            acknowledged[reverse] = int.from_bytes(tcp[8:12])
+    return [
+        Sent(
+            socket.inet_ntoa(flow[:4]),
+            socket.inet_ntoa(flow[4:8]),
+            (end.get(flow, acknowledged[flow]) - start) % 2**32,
+        )
+        for flow, start in first.items()
+    ]
 
 
 def _read_packets(sniffer: socket.socket) -> list[bytes]:
