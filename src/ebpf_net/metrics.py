@@ -155,7 +155,8 @@ INTERNAL_METRICS: tuple[InternalMetric, ...] = (
     ),
     InternalMetric(
         "ebpf_net.reducer.late_rows", "1", Kind.SUM, ("reason",),
-        "Rows whose window was over: counted into it, or dropped.",
+        "Rows whose window was over: counted into it, or dropped; and those of a "
+        "window too far away.",
     ),
     InternalMetric(
         "ebpf_net.reducer.stage_seconds", "s", Kind.SUM, ("stage",), "CPU time spent."

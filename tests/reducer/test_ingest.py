@@ -9,7 +9,7 @@ LATENESS_NS = 2 * SECOND_NS
 FIRST = START_NS // WINDOW_NS
 
 
-def put(windows: Windows, header: BatchHeader, received_ns: int) -> bool:
+def put(windows: Windows, header: BatchHeader, received_ns: int) -> str:
     windows.hear(header, received_ns, received_ns)
     return windows.put(make_batch(header=header), received_ns)
 
@@ -84,8 +84,8 @@ def test_batch_of_a_closed_window_is_late():
 
 def test_batch_beyond_the_horizon_is_refused():
     windows = Windows(Timing(horizon_ns=WINDOW_NS))
-    assert put(windows, make_header(0), end_of(1))
-    assert not put(windows, make_header(0), end_of(1) + 1)
+    assert put(windows, make_header(0), end_of(1)) == ""
+    assert put(windows, make_header(0), end_of(1) + 1) == "too_old"
 
 
 def test_collector_is_live_for_a_window_after_its_last():

@@ -19,13 +19,14 @@ def test_health_adds_up_what_the_collectors_say():
         point("ebpf_net.reducer.late_rows", 4.0, reason="counted"),
         point("ebpf_net.reducer.late_rows", 1.0, reason="superseded"),
         point("ebpf_net.reducer.late_rows", 2.0, reason="too_old"),
+        point("ebpf_net.reducer.late_rows", 3.0, reason="too_new"),
         point("ebpf_net.collector.signal", 1.0, signal="tcp", attach="tp_btf"),
         point("ebpf_net.collector.signal", 0.0, signal="udp_drops", attach=""),
     ]
     health = read_health(points)
-    lost = (("ring_full", 7), ("spool\\x1b", 1), ("too_old", 2))
+    lost = (("ring_full", 7), ("spool\\x1b", 1), ("too_new", 3), ("too_old", 2))
     assert health == Health(2, lost, 5, ("udp_drops",))
-    assert health.lost_total == 10
+    assert health.lost_total == 13
 
 
 def test_without_points_nothing_is_lost_and_nobody_is_there():

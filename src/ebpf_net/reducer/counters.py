@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ebpf_net.reducer.ingest import Collector
 from ebpf_net.schema import InternalPoint
 
+_LATE = ("counted", "superseded", "too_old", "too_new")
 _STAGES = ("ingest", "matching", "enrichment", "aggregation")
 
 
@@ -20,9 +21,7 @@ class Counters:
     ``late`` and ``stage_seconds`` are by their label, ``edges`` is a gauge.
     """
 
-    late: dict[str, int] = field(
-        default_factory=lambda: {"counted": 0, "superseded": 0, "too_old": 0}
-    )
+    late: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_LATE, 0))
     stage_seconds: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(_STAGES, 0.0)
     )

@@ -89,7 +89,10 @@ class Pending:
 
 @dataclass(frozen=True)
 class Timing:
-    """Length of a window, how long to wait for what is late, and how long it counts."""
+    """Length of a window, how long to wait for what is late, and how long it counts.
+
+    What is ahead by more than the horizon does not count either: it would never close.
+    """
 
     window_ns: int = 10_000_000_000
     lateness_ns: int = 2_000_000_000
@@ -136,12 +139,14 @@ class Windows:
         )
         collector.hear(header, received_ns, sent_ns)
 
-    def put(self, batch: DecodedBatch, received_ns: int) -> bool:
-        """Put a batch into its window; False: that is too long ago."""
+    def put(self, batch: DecodedBatch, received_ns: int) -> str:
+        """Put a batch into its window; return why that cannot be, or ""."""
         header = batch.header
         number = self.window_of(header)
         if received_ns - self.start_ns(number + 1) > self.timing.horizon_ns:
-            return False
+            return "too_old"
+        if self.start_ns(number) - received_ns > self.timing.horizon_ns:
+            return "too_new"
         late = self.last_closed is not None and number <= self.last_closed
         windows = self._late if late else self._pending
         pending = windows.setdefault(number, Pending(first_received_ns=received_ns))
@@ -149,7 +154,7 @@ class Windows:
         if header.last_of_window:
             pending.complete.add(header.collector)
         self.reported.setdefault(number, set()).add(header.collector)
-        return True
+        return ""
 
     def live_collectors(self, number: int) -> set[str]:
         """Return the collectors that reported for a window or the one before."""

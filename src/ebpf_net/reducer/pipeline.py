@@ -75,7 +75,10 @@ class ClosedWindow:
 
 @dataclass
 class _Source:
-    """One process of a collector, and the windows it has reported for."""
+    """One process of a collector, and the windows it has reported for.
+
+    ``last`` is at first the window in which it was heard.
+    """
 
     collector: str
     first: int | None = None
@@ -134,7 +137,8 @@ class Reducer:
             if not self._fits(count):
                 raise Overloaded
             self._windows.hear(header, received_ns, sent_ns)
-            self._sources.setdefault(source, _Source(header.collector))
+            now = received_ns // self.options.window_ns
+            self._sources.setdefault(source, _Source(header.collector, last=now))
             is_snapshot = header.kind is BatchKind.SNAPSHOT
             reference = {
                 name: tables[name] for name in REFERENCE_KEYS if name in tables
@@ -143,11 +147,12 @@ class Reducer:
                 self._changes.append(Change(source, reference, is_snapshot))
             if is_snapshot:
                 return
-            if self._windows.put(batch, received_ns):
-                self._waiting_rows += count
-            else:
-                self._counters.late["too_old"] += count
+            refusal = self._windows.put(batch, received_ns)
+            if refusal:
+                self._counters.late[refusal] += count
                 self._loose_commits.append(_commit(batch))
+            else:
+                self._waiting_rows += count
 
     def next_close_ns(self) -> int | None:
         """Return when close_windows next has something to do; None: not known yet."""
@@ -234,7 +239,7 @@ class Reducer:
             self._references.restore(state.tables)
             self._held = (values["held"], state.held)
             self._windows.from_json(values["windows"])
-            self._counters.late = values["late"]
+            self._counters.late |= values["late"]
             self._sources = {
                 key: _Source(collector, first, last)
                 for key, collector, first, last in values["sources"]
@@ -364,9 +369,7 @@ class Reducer:
         self._memory.forget(newest, oldest)
         with self._arrivals:
             gone = frozenset(
-                key
-                for key, source in self._sources.items()
-                if source.first is not None and source.last < oldest
+                key for key, source in self._sources.items() if source.last < oldest
             )
             for key in gone:
                 del self._sources[key]

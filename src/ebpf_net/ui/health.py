@@ -11,8 +11,8 @@ from ebpf_net.ui.safe_text import safe_text
 
 _SIZES = ("_bytes", "_rows")
 """Reasons that tell how much was in what another reason counts."""
-_TOO_OLD = "too_old"
-"""The one reason for which the reducer drops late rows that nothing stands in for."""
+_TOO_FAR = ("too_old", "too_new")
+"""The reasons for which the reducer drops rows that nothing stands in for."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def read_health(points: Sequence[InternalPoint]) -> Health:
             if not reason.endswith(_SIZES):
                 lost[reason] += int(point.value)
         elif point.name == "ebpf_net.reducer.late_rows":
-            if reason == _TOO_OLD:
+            if reason in _TOO_FAR:
                 lost[reason] += int(point.value)
             else:
                 late_rows += int(point.value)
