@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -112,6 +113,34 @@ def test_what_was_exported_is_still_known_when_the_silent_are_forgotten(
     assert accept(restarted, batch(0, 7)).duplicate
 
 
+def test_late_batch_is_not_lost_where_a_later_one_was_exported_first(
+    service, exporter, state_file
+):
+    for one in (snapshot(), batch(0, 1)):
+        header = replace(one.header, collector="two")
+        accept(service, replace(one, header=header))
+    accept(service, snapshot())
+    service.advance(end_of(0) + WINDOW_NS)
+    exporter.release()
+    came = end_of(1) + WINDOW_NS // 10
+    service.accept(batch(0, 7), came, came)
+    service.accept(batch(1, 5), came, came)
+    service.advance(end_of(1) + 2 * WINDOW_NS // 10)
+    exporter.release()
+    service.advance(end_of(1) + 2 * WINDOW_NS // 10)
+    assert exporter.total("bytes") == 1 + 5
+    assert service.progress("one", "first").committed == 0
+
+    again = ListExporter()
+    restarted = ReducerService(Reducer(), [again], state_file)
+    accept(restarted, snapshot())
+    assert not restarted.accept(batch(0, 7), came, came).duplicate
+    assert restarted.accept(batch(1, 5), came, came).duplicate
+    restarted.advance(end_of(2) + WINDOW_NS)
+    assert again.total("bytes") == 7
+    assert restarted.progress("one", "first").committed == 2
+
+
 def test_what_was_not_exported_before_a_restart_is_counted_after_it(
     service, exporter, state_file
 ):
@@ -129,7 +158,7 @@ def test_what_was_not_exported_before_a_restart_is_counted_after_it(
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"junk", b"ebpf-net reducer state 1\n\xff\xff\xff\xff", b"\x00" * 99],
+    [b"", b"junk", b"ebpf-net reducer state 2\n\xff\xff\xff\xff", b"\x00" * 99],
 )
 def test_damaged_state_is_said_and_not_used(content, state_file, caplog):
     state_file.write_bytes(content)

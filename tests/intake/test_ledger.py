@@ -97,6 +97,31 @@ def test_commit_goes_no_further_than_received_and_never_back():
     assert ledger.committed("node-1", "run-1") == 2
 
 
+def test_commit_stops_before_what_is_not_exported():
+    ledger = ready_ledger()
+    for sequence in (1, 2, 3):
+        ledger.seen(make_header(sequence))
+    committed = []
+    for sequence in (3, 1, 2):
+        ledger.export("node-1", "run-1", sequence)
+        committed.append(ledger.committed("node-1", "run-1"))
+    assert committed == [0, 1, 3]
+
+
+def test_restored_ledger_knows_what_was_exported_out_of_order():
+    first = ready_ledger()
+    for sequence in (1, 2, 3):
+        first.seen(make_header(sequence))
+    first.export("node-1", "run-1", 2)
+    second = Ledger()
+    second.restore(first.watermarks())
+    second.seen(snapshot())
+    verdicts = [second.seen(make_header(sequence)) for sequence in (1, 2, 3)]
+    assert verdicts == [Verdict.NEW, Verdict.DUPLICATE, Verdict.NEW]
+    second.export("node-1", "run-1", 1)
+    assert second.committed("node-1", "run-1") == 2
+
+
 def test_commit_of_an_unknown_incarnation_is_ignored():
     ledger = Ledger()
     ledger.commit("node-1", "run-1", 1)

@@ -21,7 +21,7 @@ from pathlib import Path
 from ebpf_net.exporters.exporter import Exporter
 from ebpf_net.intake.batch import BatchHeader, Receipt
 from ebpf_net.intake.decode import DecodedBatch
-from ebpf_net.intake.ledger import Ledger, Verdict
+from ebpf_net.intake.ledger import Ledger, Verdict, Watermark
 from ebpf_net.intake.sink import Overloaded, SnapshotNeeded
 from ebpf_net.reducer.pipeline import ClosedWindow, Reducer
 from ebpf_net.schema import InternalPoint
@@ -34,7 +34,7 @@ _POLL_SECONDS = 0.1
 _CONNECTED_NS = 30 * 10**9
 _FORGET_NS = 24 * 3600 * 10**9  # what a collector may be silent for
 _FAR_NS = 24 * 3600 * 10**9
-_STATE_MAGIC = b"ebpf-net reducer state 1\n"
+_STATE_MAGIC = b"ebpf-net reducer state 2\n"
 
 logger = logging.getLogger(__name__)
 
@@ -194,15 +194,13 @@ class ReducerService:
         with self._lock:
             commits = [commit for item in taken for commit in item.closed.commits]
             for collector, incarnation, sequence in commits:
-                self._ledger.commit(collector, incarnation, sequence)
+                self._ledger.export(collector, incarnation, sequence)
             watermarks = self._ledger.watermarks()
         states = [item.state for item in taken if item.state]
         if states:
             self._write_state(watermarks, states[-1])
 
-    def _write_state(
-        self, watermarks: Sequence[tuple[str, str, int]], state: bytes
-    ) -> None:
+    def _write_state(self, watermarks: Sequence[Watermark], state: bytes) -> None:
         header = json.dumps(watermarks).encode()
         temporary = self._state_file.with_suffix(".new")
         try:
@@ -245,14 +243,17 @@ def _connections(points: Sequence[InternalPoint]) -> InternalPoint:
     return InternalPoint("ebpf_net.connections", heard)
 
 
-def _split_state(content: bytes) -> tuple[list[tuple[str, str, int]], bytes]:
+def _split_state(content: bytes) -> tuple[list[Watermark], bytes]:
     """Return the watermarks and the reducer's state; ValueError if damaged."""
     start = len(_STATE_MAGIC) + 4
     if content[: len(_STATE_MAGIC)] != _STATE_MAGIC or len(content) < start:
         raise ValueError("not a state file of this version")
     (length,) = struct.unpack_from("<I", content, len(_STATE_MAGIC))
     rows = json.loads(content[start : start + length])
-    watermarks = [(str(one), str(two), int(three)) for one, two, three in rows]
+    watermarks = [
+        (str(collector), str(incarnation), int(committed), [int(one) for one in beyond])
+        for collector, incarnation, committed, beyond in rows
+    ]
     return watermarks, content[start + length :]
 
 

@@ -27,6 +27,9 @@ class Verdict(Enum):
     NEEDS_SNAPSHOT = "needs_snapshot"  # nothing is known of this incarnation: HTTP 409
 
 
+Watermark = tuple[str, str, int, list[int]]
+"""Collector, incarnation, all up to where was exported, and what was beyond it."""
+
 NEW = Verdict.NEW
 DUPLICATE = Verdict.DUPLICATE
 NEEDS_SNAPSHOT = Verdict.NEEDS_SNAPSHOT
@@ -40,6 +43,8 @@ class _Incarnation:
     highest: int = 0
     snapshot: int | None = None  # sequence of the last snapshot
     ahead: set[int] = field(default_factory=set)  # beyond a gap after `received`
+    waiting: set[int] = field(default_factory=set)  # taken, not exported
+    exported: set[int] = field(default_factory=set)  # beyond `committed`
 
     def settle(self, sequence: int) -> None:
         self.received = max(self.received, sequence)
@@ -48,6 +53,10 @@ class _Incarnation:
         while self.received + 1 in self.ahead:
             self.received += 1
             self.ahead.discard(self.received)
+
+    def commit(self, sequence: int) -> None:
+        self.committed = max(self.committed, min(sequence, self.received))
+        self.exported = {one for one in self.exported if one > self.committed}
 
 
 class Ledger:
@@ -77,6 +86,7 @@ class Ledger:
             self.duplicates += 1
             return DUPLICATE
         known.ahead.add(sequence)
+        known.waiting.add(sequence)
         known.highest = max(known.highest, sequence)
         known.settle(min(header.settled, sequence - 1))
         if header.previous <= known.received:
@@ -89,7 +99,16 @@ class Ledger:
         """Note that all that came up to ``sequence`` has been exported."""
         known = self._incarnations.get((collector, incarnation))
         if known is not None:
-            known.committed = max(known.committed, min(sequence, known.received))
+            known.commit(sequence)
+            known.waiting = {one for one in known.waiting if one > known.committed}
+
+    def export(self, collector: str, incarnation: str, sequence: int) -> None:
+        """Note that one batch has been exported; what came before it may still wait."""
+        known = self._incarnations.get((collector, incarnation))
+        if known is not None:
+            known.waiting.discard(sequence)
+            known.exported.add(sequence)
+            known.commit(min(known.waiting, default=max(known.exported) + 1) - 1)
 
     def committed(self, collector: str, incarnation: str) -> int:
         """Return the watermark up to which the collector need not keep batches."""
@@ -101,20 +120,27 @@ class Ledger:
         known = self._incarnations.get((collector, incarnation))
         return known.received if known else 0
 
-    def watermarks(self) -> list[tuple[str, str, int]]:
-        """Return what is committed, for ``restore`` after a restart."""
-        return [(*key, known.committed) for key, known in self._incarnations.items()]
+    def watermarks(self) -> list[Watermark]:
+        """Return what is exported, for ``restore`` after a restart."""
+        return [
+            (*key, known.committed, sorted(known.exported))
+            for key, known in self._incarnations.items()
+        ]
 
-    def restore(
-        self, watermarks: Iterable[tuple[str, str, int]], now_ns: int = 0
-    ) -> None:
-        """Take what a predecessor had committed, before the first batch.
+    def restore(self, watermarks: Iterable[Watermark], now_ns: int = 0) -> None:
+        """Take what a predecessor had exported, before the first batch.
 
         Its collectors have to send a snapshot all the same; what they resend although
         it was exported is a duplicate then. They count as heard now, for ``expire``.
         """
-        for collector, incarnation, sequence in watermarks:
-            known = _Incarnation(now_ns, received=sequence, committed=sequence)
+        for collector, incarnation, sequence, exported in watermarks:
+            known = _Incarnation(
+                now_ns,
+                received=sequence,
+                committed=sequence,
+                ahead=set(exported),
+                exported=set(exported),
+            )
             self._hear((collector, incarnation), known, now_ns)
 
     def knows(self, collector: str, incarnation: str) -> bool:
