@@ -68,6 +68,7 @@ class OtlpExporter:
         self._transport = open_transport(settings)
         self._totals = CumulativeState(settings.series_limit, settings.stale_windows)
         self._totals_lock = threading.Lock()
+        self._overflowed = 0  # of the totals, to be told without their lock
         self._gauges = LatestGauges(settings.series_limit)
         self._changed = threading.Condition()
         self._queue: deque[_Waiting] = deque()
@@ -112,8 +113,8 @@ class OtlpExporter:
         """Return counters of points, requests and windows, and the queue's length."""
         with self._changed:
             counts = dict(self._counts)
-            if self._totals.overflowed:
-                counts["points", "overflowed"] = self._totals.overflowed
+            if self._overflowed:
+                counts["points", "overflowed"] = self._overflowed
             waiting = len(self._queue) + self._in_hand
         exporter = ("exporter", self._name)
         points = [
@@ -166,7 +167,7 @@ class OtlpExporter:
             gauges = self._gauges.levels()
         if temporality is Temporality.CUMULATIVE:
             with self._totals_lock:
-                self._totals.add(window)
+                self._add_to_totals(window)
                 sums = self._totals.totals()
             # What came late is in the totals of now, not of then.
             self._latest_end_ns = max(self._latest_end_ns, end_ns)
@@ -252,8 +253,12 @@ class OtlpExporter:
         if self._settings.temporality is Temporality.CUMULATIVE:
             # Later totals contain it, so they must know it.
             with self._totals_lock:
-                self._totals.add(waiting.window)
+                self._add_to_totals(waiting.window)
         waiting.done(False)
+
+    def _add_to_totals(self, window: Window) -> None:
+        self._totals.add(window)
+        self._overflowed = self._totals.overflowed
 
     def _count(self, what: str, result: str, number: int = 1) -> None:
         if number:
