@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from ebpf_net.reducer.keys import text_key
 from ebpf_net.reducer.reference import KEEP_WINDOWS, Change, References
 from ebpf_net.testing.tables import Row, make_table
@@ -89,3 +91,16 @@ def test_boots_are_those_of_the_hosts():
     hosts = make_table("hosts", [{"host_id": "h", "boot_id": "b"}])
     references.apply([Change(1, {"hosts": hosts}, snapshot=False)], window=0)
     assert references.boots() == {1: text_key("boot", "b")}
+
+
+def test_tables_of_another_schema_are_refused_and_nothing_is_changed():
+    references = References()
+    references.apply([processes(1, {"process_id": 5, "comm": "kept"})], window=0)
+    tables = dict(references.tables)
+    for other in (
+        {name: table for name, table in tables.items() if name != "hosts"},
+        tables | {"hosts": tables["hosts"].drop_columns(["zone"])},
+    ):
+        with pytest.raises(ValueError, match="hosts is missing or has other columns"):
+            references.restore(other)
+    assert comms(references) == {(1, 5): "kept"}

@@ -30,6 +30,7 @@ from ebpf_net.reducer.matching import Circumstances, Matched, Moment, match
 from ebpf_net.reducer.memory import RECENT_WINDOWS, Memory
 from ebpf_net.reducer.reference import Change, References
 from ebpf_net.reducer.rows import (
+    EDGES_SCHEMA,
     SAMPLES_SCHEMA,
     Rows,
     concat_rows,
@@ -232,11 +233,13 @@ class Reducer:
         values: Any = state.values
         if values["window_ns"] != self.options.window_ns:
             raise ValueError(f"state is of windows of {values['window_ns']} ns")
+        if state.held.edges.column_names != EDGES_SCHEMA.names:
+            raise ValueError("edges have other columns")
         with self._closing, self._arrivals:
             self._state = None
+            self._references.restore(state.tables)
             self._memory = state.memory
             self._counters.edges = len(self._memory)
-            self._references.restore(state.tables)
             self._held = (values["held"], state.held)
             self._windows.from_json(values["windows"])
             self._counters.late |= values["late"]

@@ -73,8 +73,14 @@ class References:
         }
 
     def restore(self, tables: Mapping[str, pa.Table]) -> None:
-        """Take tables as they were given by ``tables``."""
-        self._tables = dict(tables)
+        """Take tables as they were given by ``tables``.
+
+        Raises ValueError if they are of another version's schema.
+        """
+        for name, own in self._tables.items():
+            if name not in tables or not tables[name].schema.equals(own.schema):
+                raise ValueError(f"{name} is missing or has other columns")
+        self._tables = {name: tables[name] for name in self._tables}
 
     def _apply(self, name: str, changes: list[Change], window: int) -> None:
         parts, removed = [self._tables[name]], [np.zeros(len(self._tables[name]), bool)]
