@@ -59,6 +59,23 @@ class Collector:
         self.host = header.host
 
 
+@dataclass
+class Source:
+    """One process of a collector, and the windows it has reported for.
+
+    ``last`` is at first the window in which it was heard.
+    """
+
+    collector: str
+    first: int | None = None
+    last: int = 0
+
+    def hear(self, window: int) -> None:
+        """Note that it has reported for a window."""
+        self.first = window if self.first is None else self.first
+        self.last = max(self.last, window)
+
+
 def source_key(header: BatchHeader) -> int:
     """Return the key of the collector's process that made a batch."""
     return text_key("source", header.collector, header.incarnation)

@@ -19,6 +19,7 @@ from ebpf_net.reducer.enrichment import Detail, locate
 from ebpf_net.reducer.ingest import (
     Due,
     Received,
+    Source,
     Timing,
     Windows,
     last_ends,
@@ -74,23 +75,6 @@ class ClosedWindow:
     commits: tuple[Commit, ...]
 
 
-@dataclass
-class _Source:
-    """One process of a collector, and the windows it has reported for.
-
-    ``last`` is at first the window in which it was heard.
-    """
-
-    collector: str
-    first: int | None = None
-    last: int = 0
-
-    def hear(self, window: int) -> None:
-        """Note that it has reported for a window."""
-        self.first = window if self.first is None else self.first
-        self.last = max(self.last, window)
-
-
 class Reducer:
     """Reduces batches to windows. ``add`` may be called from any thread."""
 
@@ -111,7 +95,7 @@ class Reducer:
         self._references = References()
         self._memory = Memory(self.options.max_keys)
         self._held: tuple[int, Rows] = (0, no_rows())
-        self._sources: dict[int, _Source] = {}
+        self._sources: dict[int, Source] = {}
         self._changes: list[Change] = []
         self._loose_commits: list[Commit] = []
         self._waiting_rows = 0
@@ -139,7 +123,7 @@ class Reducer:
                 raise Overloaded
             self._windows.hear(header, received_ns, sent_ns)
             now = received_ns // self.options.window_ns
-            self._sources.setdefault(source, _Source(header.collector, last=now))
+            self._sources.setdefault(source, Source(header.collector, last=now))
             is_snapshot = header.kind is BatchKind.SNAPSHOT
             reference = {
                 name: tables[name] for name in REFERENCE_KEYS if name in tables
@@ -244,7 +228,7 @@ class Reducer:
             self._windows.from_json(values["windows"])
             self._counters.late |= values["late"]
             self._sources = {
-                key: _Source(collector, first, last)
+                key: Source(collector, first, last)
                 for key, collector, first, last in values["sources"]
             }
 
