@@ -96,7 +96,7 @@ def render_metrics() -> str:
             ),
         ),
         "",
-        ("Besides: `az_equal` (`true` or `false`; only where both zones are there), "
+        ("Besides: `az_equal` (`true` or `false`; the zone `(unknown)` counts as one), "
         "`aggregation` (the level) and `sf_product`."),
         "",
         "## Levels",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-import signal
 from dataclasses import replace
 
-from ebpf_net.cli.data_directory import locked_data_directory
+from ebpf_net.cli.certificates import check_certificate
+from ebpf_net.cli.data_directory import check_writable, locked_data_directory
+from ebpf_net.cli.signals import stop_at_signals
 from ebpf_net.collectors.kernel.capabilities import Capability, drop_capabilities
 from ebpf_net.collectors.kernel.cgroup_tree import find_cgroup_root
 from ebpf_net.collectors.kernel.clock import SystemClock
@@ -19,8 +20,9 @@ from ebpf_net.intake.client import ClientOptions, IntakeClient, Spool, SpoolOpti
 from ebpf_net.settings import KERNEL_COLLECTOR, Settings
 
 _FLUSH_SECONDS = 5.0
-_KEPT_CAPABILITIES = frozenset({Capability.SYS_PTRACE})
-"""To read whose executable /proc/PID/exe is."""
+_KEPT_CAPABILITIES = frozenset({Capability.SYS_PTRACE, Capability.DAC_READ_SEARCH})
+"""To read what /proc/PID/exe is, and files of other users: root may have been started
+from somebody's checkout, or be given somebody's token."""
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ def run(settings: Settings) -> int:
         )
         with KernelSource(source_options(settings)) as source:
             drop_capabilities(source.losses, _KEPT_CAPABILITIES)
+            check_writable(directory)
             _tell_signals(source)
             _collect(settings, source, spool)
     return 0
@@ -51,8 +54,7 @@ def _collect(settings: Settings, source: KernelSource, spool: Spool) -> None:
         lambda batch: client.submit(_with_status(batch, client.status())),
     )
     client = IntakeClient(client_options(settings), spool, collector.snapshot)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: collector.stop())
+    stop_at_signals(collector.stop)
     logger.info(
         "collecting for the reducer at %s port %d",
         settings.intake_host,
@@ -111,7 +113,11 @@ def client_options(settings: Settings) -> ClientOptions:
         host=settings.intake_host,
         port=settings.intake_port,
         token_file=settings.intake_token_file,
-        tls=settings.intake_tls or settings.intake_ca is not None,
+        tls=(
+            settings.intake_tls
+            or settings.intake_ca is not None
+            or settings.intake_certificate is not None
+        ),
         tls_ca=settings.intake_ca,
         tls_certificate=settings.intake_certificate,
         tls_key=settings.intake_key,
@@ -119,6 +125,12 @@ def client_options(settings: Settings) -> ClientOptions:
 
 
 def _check(settings: Settings) -> None:
+    check_certificate(settings)
+    if settings.host_dir is not None and not settings.host_dir.is_dir():
+        raise SettingError(
+            f"EBPF_NET_HOST_DIR is '{settings.host_dir}', which is no directory",
+            "mount the host's files there, or leave it out",
+        )
     if settings.disable_tcp and settings.disable_udp:
         raise SettingError(
             "both TCP and UDP are disabled: there is nothing to collect",

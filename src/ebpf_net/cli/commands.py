@@ -37,6 +37,12 @@ _MODULES = {
 must not load what only the reducer needs."""
 
 
+_EXTRA_PACKAGES = frozenset(
+    {"duckdb", "grpc", "httptools", "pyarrow", "rich", "starlette", "uvicorn"}
+)
+"""What ebpf-net[reducer] brings."""
+
+
 def main() -> int:
     """Run ``ebpf-net COMMAND``."""
     program, arguments = command_line()
@@ -85,7 +91,7 @@ def run_command(command: str, arguments: Sequence[str], program: str) -> int:
     except EbpfNetError as error:
         return _complain(error)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("ebpf_net"):
+        if error.name not in _EXTRA_PACKAGES:
             raise
         return _complain(
             EbpfNetError(

@@ -25,7 +25,7 @@ def locked_data_directory(path: Path, command: str) -> Iterator[Path]:
     except OSError as error:
         raise EnvironmentFault(
             f"cannot use the data directory {path}: {error.strerror}",
-            "set EBPF_NET_DATA_DIR to a directory that can be written",
+            "run as root, or set EBPF_NET_DATA_DIR to a directory that can be written",
         ) from None
     try:
         _take(descriptor, path, command)
@@ -34,13 +34,22 @@ def locked_data_directory(path: Path, command: str) -> Iterator[Path]:
         os.close(descriptor)
 
 
+def check_writable(path: Path) -> None:
+    """Raise EnvironmentFault where ``path`` cannot be written with the rights left."""
+    if not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
+        raise EnvironmentFault(
+            f"the data directory {path} is another user's",
+            "set EBPF_NET_DATA_DIR to a directory of the user that runs this",
+        )
+
+
 def _take(descriptor: int, path: Path, command: str) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
         raise EnvironmentFault(
-            f"a {command} with process id {owner} already uses {path}",
+            f"another {command} with process id {owner} already uses {path}",
             "stop it, or set another EBPF_NET_DATA_DIR",
         ) from None
     os.ftruncate(descriptor, 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 import threading
 import time
@@ -11,14 +10,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from ebpf_net.cli.certificates import check_certificate
 from ebpf_net.cli.data_directory import locked_data_directory
 from ebpf_net.cli.endpoint import Endpoint
 from ebpf_net.cli.level_filter import LevelFilter
 from ebpf_net.cli.service import ReducerService
+from ebpf_net.cli.signals import stop_at_signals
 from ebpf_net.exporters.exporter import Exporter
 from ebpf_net.exporters.json_lines import JsonLinesExporter
 from ebpf_net.exporters.otlp_client import OtlpExporter
-from ebpf_net.exporters.otlp_settings import OtlpProtocol, otlp_settings
+from ebpf_net.exporters.otlp_settings import OtlpProtocol, OtlpSettings, otlp_settings
 from ebpf_net.exporters.prometheus import PrometheusExporter, Render, metrics_app
 from ebpf_net.exporters.prometheus_text import render_internal
 from ebpf_net.intake.options import ServerOptions
@@ -41,9 +42,9 @@ logger = logging.getLogger(__name__)
 
 def run(settings: Settings) -> int:
     """Reduce until SIGTERM or SIGINT."""
+    check_certificate(settings)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop_at_signals(stop.set)
     with locked_data_directory(settings.data_dir, REDUCER) as directory:
         options = intake_options(settings)
         output = _output_exporters(settings, stop)
@@ -164,14 +165,17 @@ def _otlp_exporters(
             "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "grpc",
             "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"http://{host}:{port}",
         }
-        yield OtlpExporter(
-            otlp_settings(target, OtlpProtocol.GRPC), metrics, name="otlp_grpc"
-        )
+        yield _otlp(otlp_settings(target, OtlpProtocol.GRPC), metrics, "otlp_grpc")
     asked = any(settings.otel.get(variable) for variable in _ENDPOINT_VARIABLES)
     if settings.enable_otlp_metrics or (
         asked and not settings.enable_otlp_grpc_metrics
     ):
-        yield OtlpExporter(otlp_settings(settings.otel), metrics)
+        yield _otlp(otlp_settings(settings.otel), metrics, "otlp")
+
+
+def _otlp(target: OtlpSettings, metrics: tuple[Metric, ...], name: str) -> Exporter:
+    logger.info("OTLP: sending to %s by %s", target.endpoint, target.protocol.value)
+    return OtlpExporter(target, metrics, name=name)
 
 
 def _output_exporters(settings: Settings, stop: threading.Event) -> list[Exporter]:

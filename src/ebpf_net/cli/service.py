@@ -92,6 +92,8 @@ class ReducerService:
                 raise SnapshotNeeded
             if verdict is Verdict.NEW:
                 self._reducer.add(batch, received_ns, sent_ns)
+                if header.collector not in self._statuses:
+                    logger.info("collector %s on %s", header.collector, header.host)
                 self._statuses[header.collector] = header
             return self._receipt(
                 header.collector,

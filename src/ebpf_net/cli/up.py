@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from pathlib import Path
 from ebpf_net.cli.data_directory import locked_data_directory
 from ebpf_net.cli.level_filter import LevelFilter
 from ebpf_net.cli.reducer import running_reducer
+from ebpf_net.cli.signals import stop_at_signals
 from ebpf_net.exporters.json_lines import JsonLinesExporter
 from ebpf_net.intake.options import ServerOptions
 from ebpf_net.metrics import select_metrics
@@ -41,11 +41,10 @@ logger = logging.getLogger(__name__)
 def run(settings: Settings) -> int:
     """Watch this machine until Ctrl-C, q, or SIGTERM."""
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop_at_signals(stop.set)
     with locked_data_directory(settings.data_dir, UP) as directory:
         token_file = _make_token(directory)
-        options = ServerOptions(port=0, token_file=token_file)
+        options = ServerOptions(port=settings.up_port, token_file=token_file)
         output = _output(settings, stop)
         with running_reducer(
             settings,

@@ -293,6 +293,8 @@ class IntakeClient:
         """Start over with another reducer."""
         if self._reducer:
             logger.info("the reducer is another one; sending from the last commit")
+        else:
+            logger.info("the reducer at %s takes batches", self._options.host)
         self._reducer = receipt.reducer
         for incarnation, lane in self._lanes.items():
             self._rewind(incarnation, lane)

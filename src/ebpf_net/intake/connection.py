@@ -162,7 +162,7 @@ class _Stale(Exception):
     """A connection that gave no answer."""
 
     def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
+        super().__init__(_plain(error))
         self.unreachable = isinstance(error, _UNREACHABLE)
 
 
@@ -186,3 +186,11 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
     except (TypeError, ValueError):
         return None
+
+
+def _plain(error: Exception) -> str:
+    """Return the system's words where there are some, not the library's around them."""
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    return str(error)

@@ -83,7 +83,8 @@ class Settings:
     )
     intake_ca: Path | None = _setting(
         None,
-        "File with the certificate authority of the other end.",
+        "File with the certificate authority of the other end; at a collector it "
+        "implies TLS.",
         frozenset({KERNEL_COLLECTOR, REDUCER}),
         values.path,
         variable="EBPF_NET_INTAKE_CA",
@@ -252,6 +253,7 @@ class Settings:
         "Attach types not to be used, such as tp_btf: to try what an older kernel "
         "would do.",
         _COLLECTORS | {PREFLIGHT},
+        values.choice("tp_btf", "fentry", "sockops", "iter", "cgroup"),
         variable="EBPF_NET_FORBID_ATTACH",
         repeatable=True,
     )
@@ -280,10 +282,19 @@ class Settings:
     port: int = _setting(
         8000,
         "TCP port of the intake.",
-        _REDUCERS,
+        frozenset({REDUCER}),
         values.port,
         aliases=("-p",),
         variable="EBPF_NET_PORT",
+    )
+    up_port: int = _setting(
+        0,
+        "TCP port of the intake on loopback, for further collectors; 0: any free one.",
+        frozenset({UP}),
+        values.port,
+        flag="--port",
+        aliases=("-p",),
+        variable="EBPF_NET_UP_PORT",
     )
     allow_insecure_intake: bool = _setting(
         False,

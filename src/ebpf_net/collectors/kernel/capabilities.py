@@ -14,6 +14,7 @@ from ebpf_net.errors import KernelError
 class Capability(IntEnum):
     """Numbers of include/uapi/linux/capability.h."""
 
+    DAC_READ_SEARCH = 2
     NET_ADMIN = 12
     SYS_PTRACE = 19
     PERFMON = 38
