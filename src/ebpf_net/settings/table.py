@@ -253,7 +253,7 @@ class Settings:
         "Attach types not to be used, such as tp_btf: to try what an older kernel "
         "would do.",
         _COLLECTORS | {PREFLIGHT},
-        values.choice("tp_btf", "fentry", "sockops", "iter", "cgroup"),
+        values.choice("tp_btf", "fentry", "iter", "cgroup"),
         variable="EBPF_NET_FORBID_ATTACH",
         repeatable=True,
     )
