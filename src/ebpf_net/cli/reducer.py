@@ -31,7 +31,7 @@ from ebpf_net.settings import REDUCER, Settings
 from ebpf_net.ui.plain_lines import PlainLines
 
 _NS = 1_000_000_000
-_CLOSE_SECONDS = 10.0
+_CLOSE_SECONDS = 6.0  # a container is killed ten seconds after it was asked to end
 _ENDPOINT_VARIABLES = (
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import struct
 import threading
 import time
@@ -164,12 +165,17 @@ class ReducerService:
             }
 
     def close(self, timeout_seconds: float) -> None:
-        """Close every window, whatever is missing, and let the exporters deliver."""
+        """Close every window, whatever is missing, and let the exporters deliver.
+
+        They have ``timeout_seconds`` together. What was delivered is on disk as soon as
+        it is known, as whoever asked for the end may not wait for all of them.
+        """
+        deadline = time.monotonic() + timeout_seconds
         self.advance(time.time_ns() + _FAR_NS)
         self.export_internal(time.time_ns())
         for exporter in self._exporters:
-            exporter.close(timeout_seconds)
-        self._settle()
+            exporter.close(max(0.0, deadline - time.monotonic()))
+            self._settle()
 
     def _receipt(self, collector: str, incarnation: str, *, duplicate: bool) -> Receipt:
         return Receipt(
@@ -209,6 +215,8 @@ class ReducerService:
             with temporary.open("wb") as file:
                 file.write(_STATE_MAGIC + struct.pack("<I", len(header)) + header)
                 file.write(state)
+                file.flush()
+                os.fsync(file.fileno())
             temporary.replace(self._state_file)
         except OSError as error:
             if not self._state_refused:
