@@ -157,6 +157,20 @@ def test_number_of_batches_is_bounded(open_spool):
     assert drain(spool) == [2, 3]
 
 
+def test_dropped_batch_that_was_taken_is_lost_only_with_that_reducer(open_spool):
+    spool = open_spool(SpoolOptions(None, max_batches=2))
+    for sequence in (1, 2):
+        spool.add(make(sequence))
+    spool.take("run-1", 2)
+    for sequence in (3, 4):
+        spool.add(make(sequence))
+    assert spool.counters()["lost.spool_full"] == 0
+    spool.commit("run-1", 1)
+    spool.take("run-1", 0)  # another reducer, which has none of them
+    assert spool.counters()["lost.spool_full"] == 1
+    assert spool.counters()["lost.spool_full_rows"] == 1
+
+
 def test_refused_batch_is_counted(options, open_spool):
     spool = open_spool(options)
     spool.add(make(1, rows=9))

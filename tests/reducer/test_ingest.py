@@ -109,3 +109,14 @@ def test_what_was_closed_survives_a_restart():
     assert successor.last_closed == FIRST
     assert successor.live_collectors(FIRST + 1) == {"one"}
     assert successor.collectors["one"].last_received_ns == end_of(0)
+
+
+def test_clock_set_back_is_seen_at_once_and_a_slow_request_is_not_one():
+    clock = Clock()
+    for delay_s in (0, 20, 0):
+        clock.observe(delay_s * SECOND_NS)
+    assert clock.delay_ns == 0
+    clock.observe(3600 * SECOND_NS)
+    assert clock.delay_ns == 3600 * SECOND_NS
+    clock.observe(0)
+    assert clock.delay_ns == 0

@@ -215,6 +215,7 @@ class IntakeClient:
         if reply.status == HTTPStatus.OK:
             receipt = receipt_from_json(reply.body)
             lane.cursor, lane.conflicts, lane.faults = header.sequence, 0, 0
+            self._spool.take(header.incarnation, header.sequence)
             self._take_receipt(header.incarnation, lane, receipt)
         elif reply.is_refusal or self._is_poison(lane, reply):
             self._note_refusal(header.sequence, reply)
@@ -302,6 +303,7 @@ class IntakeClient:
     def _rewind(self, incarnation: str, lane: _Lane) -> None:
         lane.snapshot_taken = False
         lane.cursor = self._spool.settled(incarnation)
+        self._spool.take(incarnation, 0)  # what is not there any more is lost with it
 
     def _post(self, batch: Batch) -> Reply:
         return self._connection.post(batch, self._request_seconds())

@@ -149,11 +149,23 @@ class Spool:
             if lane is None:
                 return
             count = bisect.bisect_right(lane.sequences, sequence)
+            for one in [one for one in lane.dropped if one <= sequence]:
+                del lane.dropped[one]
             removed = [
                 (lane, self._forget(lane, one)) for one in lane.sequences[:count]
             ]
         self._remove_files(removed)
         self._remove_lane(lane)
+
+    def take(self, incarnation: str, sequence: int) -> None:
+        """Note that the reducer has taken the batches up to ``sequence``, not more."""
+        with self._lock:
+            lane = self._lanes.get(incarnation)
+            if lane is None:
+                return
+            lane.taken = sequence
+            for one in [one for one in lane.dropped if one > sequence]:
+                self._count("spool_full", lane.dropped.pop(one))
 
     def refuse(self, incarnation: str, sequence: int) -> None:
         """Drop a batch that the reducer will never take, and count it."""
@@ -351,7 +363,10 @@ class Spool:
     def _drop_full(
         self, lane: SpoolLane, entry: SpoolEntry
     ) -> tuple[SpoolLane, SpoolEntry]:
-        self._count("spool_full", entry)
+        if entry.sequence <= lane.taken:
+            lane.dropped[entry.sequence] = entry
+        else:
+            self._count("spool_full", entry)
         return lane, self._forget(lane, entry.sequence)
 
     # The methods below are called without the lock.

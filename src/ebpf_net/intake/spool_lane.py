@@ -34,6 +34,9 @@ class SpoolLane:
     entries: dict[int, SpoolEntry] = field(default_factory=dict)
     sequences: list[int] = field(default_factory=list)  # keys of entries, ascending
     last: int = 0  # highest sequence there ever was
+    taken: int = 0  # the present reducer has the batches up to here
+    dropped: dict[int, SpoolEntry] = field(default_factory=dict)
+    """Dropped although not committed, but taken: lost only if that reducer fails."""
 
     def insert(self, entry: SpoolEntry) -> None:
         """Take a batch that is not there yet."""

@@ -16,6 +16,7 @@ from ebpf_net.intake.decode import DecodedBatch
 from ebpf_net.reducer.keys import text_key
 
 CLOCK_TOLERANCE_NS = 50_000_000
+CLOCK_STEP_NS = 60_000_000_000  # no request takes that long
 """Offsets below this are the network's delay rather than a wrong clock."""
 
 _CLOCK_SAMPLES = 16
@@ -36,6 +37,12 @@ class Clock:
 
     delays_ns: deque[int] = field(default_factory=lambda: deque(maxlen=_CLOCK_SAMPLES))
 
+    def observe(self, delay_ns: int) -> None:
+        """Note a batch's delay; one longer than any request is a clock set back."""
+        if self.delays_ns and delay_ns - min(self.delays_ns) > CLOCK_STEP_NS:
+            self.delays_ns.clear()
+        self.delays_ns.append(delay_ns)
+
     @property
     def delay_ns(self) -> int:
         """What to add to the collector's times to have the reducer's."""
@@ -54,7 +61,7 @@ class Collector:
 
     def hear(self, header: BatchHeader, received_ns: int, sent_ns: int) -> None:
         """Note a batch."""
-        self.clock.delays_ns.append(received_ns - sent_ns)
+        self.clock.observe(received_ns - sent_ns)
         self.last_received_ns = max(self.last_received_ns, received_ns)
         self.host = header.host
 

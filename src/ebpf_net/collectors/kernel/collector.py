@@ -230,7 +230,7 @@ class KernelCollector:
         return BatchHeader(
             collector=self._identity,
             incarnation=self._incarnation,
-            host=self._options.host.host_name,
+            host=self._options.host.host_id,
             kind=kind,
             sequence=self._sequence,
             window_start_ns=self._window_ns[0],
