@@ -9,6 +9,8 @@ from ebpf_net.testing.windows import make_level, make_window
 
 WINDOW = make_window({"az_az": make_level([{"ip": "10.0.0.1"}], [{"bytes": 7}])})
 
+BROKEN = make_window({"az_az": make_level([], [{"dest": 7}])})
+
 
 def export(exporter, window=WINDOW):
     answers = queue.Queue()
@@ -46,6 +48,17 @@ def test_closed_pipe_ends_cleanly():
         exporter.close(5)
     assert closed.qsize() == 1
     assert results(exporter) == {"failed": 2}
+
+
+def test_window_that_cannot_be_rendered_does_not_end_the_exporter(caplog):
+    stream = io.StringIO()
+    exporter = JsonLinesExporter(stream, METRICS)
+    assert not export(exporter, BROKEN)
+    assert export(exporter)
+    exporter.close(5)
+    assert len(stream.getvalue().splitlines()) == 1
+    assert results(exporter) == {"failed": 1, "success": 1}
+    assert caplog.messages == ["a window cannot be rendered"]
 
 
 def test_window_after_close_is_not_answered():

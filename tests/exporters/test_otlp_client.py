@@ -83,6 +83,13 @@ def counts(exporter):
     }
 
 
+def until(condition):
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def waiting(exporter):
     (point,) = [
         point
@@ -138,8 +145,7 @@ def test_receiver_that_comes_back_gets_what_waited():
         answers = queue.Queue()
         for number in range(3):
             exporter.export(window(number), answers.put)
-        while not counts(exporter).get(("requests", "failed")):
-            time.sleep(0.01)
+        until(lambda: counts(exporter).get(("requests", "failed")))
         with GrpcReceiver(port=port) as receiver:
             assert [answers.get(timeout=SECONDS) for _ in range(3)] == [True] * 3
             assert take_all(receiver) == [
@@ -289,6 +295,14 @@ def test_internal_metrics_are_sent():
         exporter.export_internal([InternalPoint("ebpf_net.up", 1)], START_NS)
         received = receiver.received.get(timeout=SECONDS)
         assert points_of(received) == {"ebpf_net.up": [(0, 1)]}
+
+
+def test_internal_metrics_that_cannot_be_encoded_do_not_end_the_exporter():
+    with GrpcReceiver() as receiver, exporter_to(receiver) as exporter:
+        exporter.export_internal([InternalPoint("ebpf_net.up", "up")], START_NS)
+        until(lambda: counts(exporter).get(("requests", "failed")))
+        assert export(exporter, window(0)) == [True]
+        assert counts(exporter)["requests", "failed"] == 1
 
 
 def test_close_delivers_what_waits():

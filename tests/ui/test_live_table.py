@@ -168,6 +168,13 @@ def window_of(number, count):
     return make_window({"id_id": level}, number * 10**10)
 
 
+def wait_until(condition):
+    end = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
 def printed(*windows):
     output = io.StringIO()
     table = LiveTable(lambda: None, output=output, keys=io.StringIO())
@@ -176,9 +183,7 @@ def printed(*windows):
     for window in windows:
         table.export(window, told.append)
     table.start()
-    end = time.monotonic() + DEADLINE_SECONDS
-    while " new " not in output.getvalue() and time.monotonic() < end:
-        time.sleep(0.001)
+    wait_until(lambda: " new " in output.getvalue())
     table.close(10)
     return output.getvalue(), told
 
@@ -194,6 +199,28 @@ def test_what_comes_late_is_added_to_the_newest_window_only():
     text, told = printed(window_of(2, 3), window_of(2, 4), window_of(1, 100))
     assert "7 new" in text
     assert told == [True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (
+            make_window({"id_id": make_level([], [{"dest": 7}])}, 1),
+            "a window cannot be shown",
+        ),
+        (Window(1, 1, window_of(0, 0).levels), "a window cannot be drawn"),
+    ],
+)
+def test_a_broken_window_does_not_end_the_table(broken, message, caplog):
+    output = io.StringIO()
+    table = LiveTable(lambda: None, output=output, keys=io.StringIO())
+    table.export(broken, lambda delivered: None)
+    table.start()
+    wait_until(lambda: message in caplog.messages)
+    table.export(window_of(1, 3), lambda delivered: None)
+    wait_until(lambda: "3 new" in output.getvalue())
+    table.close(10)
+    assert caplog.messages == [message]
 
 
 def test_a_window_without_pairs_is_given_up():

@@ -70,6 +70,23 @@ def test_windows_are_written_and_told(tmp_path, window):
     assert lines.metrics() == counts(2.0, 0.0, 0.0)
 
 
+def test_a_window_that_cannot_be_written_does_not_end_the_lines(
+    tmp_path, window, caplog
+):
+    told = []
+    broken = make_window({"id_id": make_level([], [{"dest": 7}])})
+    with (tmp_path / "lines").open("w") as output:
+        lines = PlainLines(lambda: None, output)
+        lines.start()
+        lines.export(broken, told.append)
+        lines.export(window, told.append)
+        lines.close(10)
+    assert told == [False, True]
+    assert (tmp_path / "lines").read_text() == HEADER + "\n" + LINES
+    assert lines.metrics() == counts(1.0, 1.0, 0.0)
+    assert caplog.messages == ["a window cannot be written as lines"]
+
+
 def test_what_the_locale_cannot_write_is_escaped(tmp_path):
     nodes = [{"process.name": "größe", "ip": "1.1.1.1"}, {"ip": "2.2.2.2"}]
     level = make_level(nodes, [{"source": 0, "dest": 1}])

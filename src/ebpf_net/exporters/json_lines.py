@@ -38,6 +38,7 @@ class JsonLinesExporter:
         self._changed = threading.Condition()
         self._queue: deque[tuple[Window, Done]] = deque()
         self._closing = False
+        self._is_open = True  # as far as the thread knows: somebody reads
         self._counts: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._run, name="json", daemon=True)
         self._thread.start()
@@ -84,25 +85,33 @@ class JsonLinesExporter:
         ]
 
     def _run(self) -> None:
-        is_open = True
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._queue or self._closing)
                 if not self._queue:
                     return
                 window, done = self._queue.popleft()
-            if is_open and not self._write(window):
-                is_open = False
-                self._on_closed()
+            try:
+                is_written = self._is_open and self._write(window)
+            except Exception:  # as of an edge whose node is not there
+                _LOGGER.exception("a window cannot be rendered")
+                is_written = False
             with self._changed:
-                self._counts["success" if is_open else "failed"] += 1
-            done(is_open)
+                self._counts["success" if is_written else "failed"] += 1
+            done(is_written)
 
     def _write(self, window: Window) -> bool:
-        """Write a window; return False when nobody reads any more."""
+        """Write a window; return False, once, when nobody reads any more."""
+        for text in render_window(window, self._metrics):
+            if not self._put(text.decode()):
+                self._is_open = False
+                self._on_closed()
+                return False
+        return True
+
+    def _put(self, text: str) -> bool:
         try:
-            for text in render_window(window, self._metrics):
-                self._stream.write(text.decode())
+            self._stream.write(text)
             self._stream.flush()
         except BrokenPipeError:
             # What is still in the stream's buffer would raise again at exit.

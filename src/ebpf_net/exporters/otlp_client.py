@@ -133,7 +133,7 @@ class OtlpExporter:
                 continue
             try:
                 delivered = self._deliver(self._encode(job.window))
-            except (LookupError, ValueError):  # as of an edge whose node is not there
+            except Exception:  # as of an edge whose node is not there
                 _LOGGER.exception("a window cannot be encoded")
                 delivered = False
             if self._abandoned:
@@ -236,15 +236,18 @@ class OtlpExporter:
         return True
 
     def _send_internal(self, job: _InternalPoints) -> None:
-        request = encode_internal(
-            job.points, self._prefixes, self._start_ns, job.now_ns
-        )
         try:
+            request = encode_internal(
+                job.points, self._prefixes, self._start_ns, job.now_ns
+            )
             self._transport.send(request.body)
         except ExportError as error:
             # The next values come soon and say the same and more.
             self._count("requests", "failed")
             _LOGGER.debug("internal metrics were not delivered: %s", error)
+        except Exception:
+            self._count("requests", "failed")
+            _LOGGER.exception("the internal metrics cannot be encoded")
         else:
             self._count("requests", "success")
 

@@ -14,12 +14,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from io import TextIOWrapper
 from types import FrameType
 from typing import TextIO
 
 from rich.console import Console, ConsoleDimensions, Group
 from rich.live import Live
+from rich.text import Text
 
 from ebpf_net.schema import InternalPoint, Window
 from ebpf_net.ui.directions import Directions
@@ -145,7 +147,7 @@ class LiveTable:
         with self._terminal() as live:
             while not (self._is_closing or self._state.quits):
                 self._take_window()
-                live.update(Group(*draw(self._screen())), refresh=True)
+                live.update(Group(*self._draw(draw)), refresh=True)
                 self._wait()
         self._print_once()
 
@@ -159,7 +161,7 @@ class LiveTable:
             self._wait()
 
     def _print_once(self) -> None:
-        for line in draw_once(self._screen()):
+        for line in self._draw(draw_once):
             self._console.print(line)
 
     @contextmanager
@@ -181,7 +183,22 @@ class LiveTable:
         if parts is self._shown or self._state.is_paused:
             return
         self._shown = parts
-        self._snapshot = take_snapshot(parts, self._directions)
+        try:
+            self._snapshot = take_snapshot(parts, self._directions)
+        except Exception:  # as of an edge whose node is not there
+            logger.exception("a window cannot be shown")
+
+    def _draw(self, render: Callable[[Screen], list[Text]]) -> list[Text]:
+        """Return the lines of the screen; give a window up that cannot be drawn."""
+        screen = self._screen()
+        try:
+            return render(screen)
+        except Exception:
+            if self._snapshot is None:
+                raise
+            logger.exception("a window cannot be drawn")
+            self._snapshot = None
+            return render(replace(screen, snapshot=None))
 
     def _screen(self) -> Screen:
         width, height = 120, 40

@@ -83,6 +83,7 @@ class PlainLines:
             # A name that the locale cannot write must not end the output.
             self._output.reconfigure(errors="backslashreplace")
         self._directions = Directions()
+        self._is_open = True  # as far as the thread knows: somebody reads
         self._queue: queue.Queue[tuple[Window, Done] | None] = queue.Queue(_MAX_WINDOWS)
         self._counts = {"success": 0, "failed": 0, "dropped": 0}
         self._thread = threading.Thread(
@@ -130,11 +131,14 @@ class PlainLines:
         done(result == "success")
 
     def _run(self) -> None:
-        is_open = True
         while (item := self._queue.get()) is not None:
             window, done = item
-            is_open = is_open and self._write(window)
-            self._finish(done, "success" if is_open else "failed")
+            try:
+                is_written = self._is_open and self._write(window)
+            except Exception:  # as of an edge whose node is not there
+                logger.exception("a window cannot be written as lines")
+                is_written = False
+            self._finish(done, "success" if is_written else "failed")
 
     def _write(self, window: Window) -> bool:
         """Write a window; False, and the end is near, if the output is closed."""
@@ -146,6 +150,7 @@ class PlainLines:
             self._output.flush()
         except (OSError, ValueError) as error:  # ValueError: it was closed
             logger.info("plain lines end: %s", error)
+            self._is_open = False
             _discard(self._output)
             self._on_quit()
             return False
