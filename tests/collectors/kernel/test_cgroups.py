@@ -177,3 +177,26 @@ def test_the_verdict_of_a_cgroup_that_is_gone_is_forgotten(make_table):
     (cgroups.root / "a").rmdir()
     cgroups.table.sweep(set())
     assert number not in cgroups.verdicts
+
+
+def test_a_verdict_ends_with_the_row_of_its_cgroup(make_table):
+    cgroups = make_table(exclude=["/b"])
+    numbers = [cgroups.make(f"/a/{name}") for name in range(600)]  # more than a sweep
+    cgroups.table.start()
+    last = max(numbers)
+    cgroups.observe(last)
+    (cgroups.root / "a" / str(numbers.index(last))).rmdir()
+    cgroups.table.sweep(set())
+    assert last not in cgroups.verdicts
+
+
+def test_the_verdict_of_a_cgroup_that_lives_outlasts_its_path(make_table, monkeypatch):
+    monkeypatch.setattr("ebpf_net.collectors.kernel.cgroups._MAX_KNOWN", 2)
+    cgroups = make_table(exclude=["/a"])
+    number = cgroups.make("/a")
+    assert cgroups.excluded(number) == [True]
+    for other in ("/b", "/c", "/d"):
+        cgroups.observe(cgroups.make(other))
+    cgroups.table.sweep(set())
+    assert cgroups.verdicts == {number: False}
+    assert cgroups.excluded(number) == [True]

@@ -127,12 +127,15 @@ class CgroupTable:
         waiting, self._waiting = self._waiting, {}
         self.observe(waiting.keys(), waiting.values())
         self._sweep_verdicts()
+        gone = []
         for number in [number for number in self._rows if number not in in_use]:
             row = self._rows[number]
             if self._tree.number(row.path) != number:
                 self._rows[number] = replace(row, removed=True)
                 self._changed.add(number)
                 self._paths.pop(number, None)
+                gone.append(number)
+        self._end_verdicts(gone)
 
     def take_changes(self) -> Table:
         """Return the rows that changed since the last call."""
@@ -157,14 +160,20 @@ class CgroupTable:
             self._next_check = 0
         gone = []
         for number in checked.tolist():
-            path = self._paths.get(number)
+            if number not in self._paths:
+                continue  # there were too many to remember: it may well live
+            path = self._paths[number]
             if path is None or self._tree.number(path) != number:
                 gone.append(number)
-                self._forget_verdict(number)
                 if number not in self._rows:
                     self._paths.pop(number, None)
-        if gone:
-            numbers = np.array(gone, np.uint64)
+        self._end_verdicts(gone)
+
+    def _end_verdicts(self, gone: list[int]) -> None:
+        numbers = np.intersect1d(np.array(gone, np.uint64), self._judged)
+        if numbers.size:
+            for number in numbers.tolist():
+                self._forget_verdict(number)
             self._judged = np.setdiff1d(self._judged, numbers)
             self._excluded = np.setdiff1d(self._excluded, numbers)
 
