@@ -272,6 +272,23 @@ def test_snapshot_is_there_for_the_successor(options, open_spool):
     assert second.snapshot("run-1") == make_snapshot(1)
 
 
+def test_snapshot_that_a_close_overtakes_is_let_go(options, open_spool):
+    spool = open_spool(options)
+    lock = spool._write_lock
+
+    class CloseFirst:
+        def __enter__(self):
+            spool._write_lock = lock
+            spool.close()
+
+        def __exit__(self, *_):
+            pass
+
+    spool._write_lock = CloseFirst()
+    spool.keep_snapshot(make_snapshot(1))
+    assert open_spool(options).snapshot("run-1") is None
+
+
 def test_damage_costs_exactly_the_damaged_batches(tmp_path):
     """1000 seeded cases of flipped bits and cut files among 8 batches."""
     chance = random.Random(7)

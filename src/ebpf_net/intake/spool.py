@@ -173,19 +173,17 @@ class Spool:
 
     def keep_snapshot(self, batch: Batch) -> None:
         """Keep a snapshot on disk for the incarnation's successor."""
-        if self._directory is None:
-            return
         try:
             with self._write_lock:
-                self._directory.write_snapshot(batch)
+                if self._directory is not None:
+                    self._directory.write_snapshot(batch)
         except OSError as error:
             self._warn(error)
 
     def snapshot(self, incarnation: str) -> Batch | None:
         """Return the snapshot that was kept for an incarnation."""
-        if self._directory is None:
-            return None
-        return self._directory.read_snapshot(incarnation)
+        directory = self._directory
+        return directory.read_snapshot(incarnation) if directory is not None else None
 
     def counters(self) -> dict[str, int]:
         """Return what was lost since the start, and what is kept now."""
@@ -372,11 +370,12 @@ class Spool:
     # The methods below are called without the lock.
 
     def _remove_files(self, removed: list[tuple[SpoolLane, SpoolEntry]]) -> None:
-        if self._directory is None:
+        directory = self._directory
+        if directory is None:
             return
         for lane, entry in removed:
             if entry.disk_size:
-                self._directory.remove(lane.incarnation, entry.sequence, entry.rows)
+                directory.remove(lane.incarnation, entry.sequence, entry.rows)
 
     def _remove_lane(self, lane: SpoolLane) -> None:
         """Remove an earlier incarnation once it has no batches."""
