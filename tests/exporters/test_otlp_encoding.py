@@ -215,15 +215,18 @@ def test_reasons_are_attributes():
 
 
 def test_histogram_has_seconds_and_contiguous_buckets():
+    rtts = {"rtt_count": 6, "rtt_sum_us": 1_500_000, "rtt_max_us": 1_100_000}
+    rtts["rtt_min_us"] = 7  # the kernel's: it may be below all samples
     level = make_level(
         [CHECKOUT, DATABASE],
-        [{"source": 0, "dest": 1, "rtt_count": 6, "rtt_sum_us": 1_500_000}],
+        [{"source": 0, "dest": 1, **rtts}],
         [(0, Sample.RTT, -3, 2), (0, Sample.RTT, 0, 3)],
     )
     window = make_window({"az_az": level})
     metrics = {metric.name: metric for metric in decoded_metrics(encode(window))}
     point = metrics["tcp.rtt"].exponential_histogram.data_points[0]
     assert (point.count, point.sum, point.scale, point.zero_count) == (6, 1.5, 2, 1)
+    assert (point.HasField("min"), point.max) == (False, 1.1)
     assert point.positive.offset == -3
     assert list(point.positive.bucket_counts) == [2, 0, 0, 3]
     average = metrics["tcp.rtt.average"].gauge.data_points[0]

@@ -148,8 +148,7 @@ class Histograms:
     offsets: Integers
     starts: Integers
     bucket_counts: Integers
-    minimum_seconds: Floats  # 0: unknown
-    maximum_seconds: Floats
+    maximum_seconds: Floats  # 0: unknown
 
 
 def histogram_values(block: EdgeBlock, metric: Metric) -> Histograms:
@@ -179,12 +178,12 @@ def histogram_values(block: EdgeBlock, metric: Metric) -> Histograms:
         # Rows without a sample have no buckets, so the starts of the others stand.
         starts=np.append(starts[rows], starts[-1]),
         bucket_counts=bucket_counts,
-        minimum_seconds=_limits(block, metric, "rtt_min_us")[rows],
-        maximum_seconds=_limits(block, metric, "rtt_max_us")[rows],
+        maximum_seconds=_maximum(block, metric)[rows],
     )
 
 
-def _limits(block: EdgeBlock, metric: Metric, column: str) -> Floats:
+def _maximum(block: EdgeBlock, metric: Metric) -> Floats:
+    """Return the largest sample. ``rtt_min_us`` is no sample, but the kernel's own."""
     if metric.sample is not Sample.RTT:
         return np.zeros(len(block.rows))
-    return block.column(column) / 1e6
+    return block.column("rtt_max_us") / 1e6

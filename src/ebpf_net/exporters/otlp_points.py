@@ -167,7 +167,6 @@ class BlockPoints:
             from_records(header),
             _nonzero_fields(7, histograms.zero_counts),
             _positive_buckets(histograms),
-            _nonzero_fields(12, histograms.minimum_seconds),
             _nonzero_fields(13, histograms.maximum_seconds),
         )
         return to_buffers(_as_messages(_DATA_POINTS, points))

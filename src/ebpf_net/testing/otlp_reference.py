@@ -114,8 +114,6 @@ def _add_histogram(
     point.sum = edge[metric.column] / 1e6
     point.scale = HISTOGRAM_SCALE
     point.zero_count = count - total
-    if metric.sample is Sample.RTT and edge["rtt_min_us"]:
-        point.min = edge["rtt_min_us"] / 1e6
     if metric.sample is Sample.RTT and edge["rtt_max_us"]:
         point.max = edge["rtt_max_us"] / 1e6
     if samples:
