@@ -143,6 +143,16 @@ def test_certificates_are_files(tmp_path):
             {GENERAL + "ENDPOINT": "ftp://x"},
             "OTEL_EXPORTER_OTLP_ENDPOINT is 'ftp://x', expected http(s)://host:port",
         ),
+        *(
+            (
+                {METRICS + "ENDPOINT": value},
+                (
+                    f"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT is '{value}',"
+                    " expected http(s)://host:port or host:port"
+                ),
+            )
+            for value in ("foo", "foo:", "[::1]", "foo:x", ":4317")
+        ),
         (
             HTTP | {GENERAL + "ENDPOINT": "localhost:4318"},
             (

@@ -145,7 +145,12 @@ def _endpoint(found: _Variables, protocol: OtlpProtocol, default: str) -> str:
         return default or DEFAULT_ENDPOINTS[protocol]
     if protocol is OtlpProtocol.GRPC and "://" not in value:
         insecure = found.choice("INSECURE", _BOOLEANS, False)
-        value = f"{'http' if insecure else 'https'}://{value}"
+        url = f"{'http' if insecure else 'https'}://{value}"
+        if not is_endpoint(url) or urlsplit(url).port is None:
+            raise SettingError(
+                f"{variable} is '{value}', expected http(s)://host:port or host:port"
+            )
+        return url
     if not is_endpoint(value):
         raise SettingError(f"{variable} is '{value}', expected http(s)://host:port")
     if protocol is OtlpProtocol.HTTP and "_METRICS_" not in variable:
