@@ -101,6 +101,7 @@ class KernelCollector:
         self._sequence = 0
         self._window_ns = (clock.wall_ns(), clock.wall_ns())
         self._clock_steps = 0
+        self._began_ns = clock.monotonic_ns()  # the running window
         self._clock_offset_ns = clock.wall_ns() - clock.monotonic_ns()
         self._losses: dict[str, int] = {}
         self._next_logged_loss = 1
@@ -116,7 +117,7 @@ class KernelCollector:
             end_ns = min(start_ns + _FIRST_WINDOW_NS, self._boundary_after(start_ns))
             while not self._stopped.is_set():
                 start_ns, end_ns = self._collect_window(start_ns, end_ns)
-            self._finish_window(start_ns, max(start_ns, self._clock.wall_ns()))
+            self._finish_last_window(start_ns)
         finally:
             self._docker.stop()
 
@@ -133,13 +134,11 @@ class KernelCollector:
 
     def _collect_window(self, start_ns: int, end_ns: int) -> tuple[int, int]:
         """Collect until the window's end, or a stop; return the next window's times."""
-        began_ns = settled_ns = self._clock.monotonic_ns()
+        self._began_ns = settled_ns = self._clock.monotonic_ns()
         while not self._stopped.is_set():
             now_ns = self._clock.wall_ns()
             if self._clock_stepped():
-                # Times of the window are told by the clock as it is now.
-                elapsed_ns = self._clock.monotonic_ns() - began_ns
-                self._finish_window(now_ns - elapsed_ns, now_ns)
+                self._finish_window(self._start_as_told_now(now_ns), now_ns)
                 return now_ns, self._boundary_after(now_ns)
             if now_ns >= end_ns:
                 self._finish_window(start_ns, end_ns)
@@ -152,6 +151,16 @@ class KernelCollector:
                 self._builder.settle()
                 self._take_docker_answers()
         return start_ns, end_ns
+
+    def _finish_last_window(self, start_ns: int) -> None:
+        now_ns = self._clock.wall_ns()
+        if self._clock_stepped():
+            start_ns = self._start_as_told_now(now_ns)
+        self._finish_window(start_ns, max(start_ns, now_ns))
+
+    def _start_as_told_now(self, now_ns: int) -> int:
+        """Return when the window began, by the clock as it is after a step."""
+        return now_ns - (self._clock.monotonic_ns() - self._began_ns)
 
     def _finish_window(self, start_ns: int, end_ns: int) -> None:
         self._builder.add_tcp(self._source.scan())
