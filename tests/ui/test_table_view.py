@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console, Group
 
 from ebpf_net.testing.windows import make_large_level, make_level, make_window
+from ebpf_net.ui.columns import COLUMNS
 from ebpf_net.ui.directions import Directions
 from ebpf_net.ui.health import Health
 from ebpf_net.ui.snapshot import take_snapshot
@@ -116,6 +117,35 @@ def test_help_has_every_key_and_column(snapshot):
     text = "\n".join(drawn(screen_of(snapshot, 80, 40, shows_help=True)))
     for words in ("f      sort by failures", "/      find:", "conn   mean time"):
         assert words in text
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 33)])
+def test_help_is_whole_on_a_usual_terminal(snapshot, width, height):
+    lines = drawn(screen_of(snapshot, width, height, shows_help=True))
+    text = "\n".join(lines)
+    for column in COLUMNS:
+        assert f"  {column.title:<6} {column.help}" in text
+    for words in ("f      sort by failures", "/      find:", "?      this page"):
+        assert words in text
+    assert "more lines" not in text
+    assert "…" not in "".join(lines[2:]) or width < 80
+
+
+def test_help_without_room_says_so(snapshot):
+    lines = drawn(screen_of(snapshot, 80, 12, shows_help=True))
+    assert lines[-2] == "… and 10 more lines, where there is room"
+    assert lines[-1] == KEYS
+
+
+def test_all_totals_fit_eighty_columns():
+    edge = {"source": 0, "dest": 1, "opened": 2_000_000, "open": 9_999}
+    edge |= {"bytes": 123_456_789_000, "packets": 987_654_321}
+    edge["connect_failures"] = 8_888
+    level = make_level([{"ip": "1.1.1.1"}, {"ip": "2.2.2.2"}], [edge])
+    snapshot = take_snapshot([make_window({"id_id": level})], Directions())
+    assert drawn(screen_of(snapshot, 80))[0] == (
+        "22:13:30  12.3GB/s  98.8M pkt/s  1 pairs  2.0M new  9999 active  8888 failed"
+    )
 
 
 def test_hosts_are_named_where_there_are_several():

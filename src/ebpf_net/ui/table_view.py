@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import starmap, zip_longest
 
 import numpy as np
 from rich.cells import cell_len
@@ -34,11 +35,16 @@ KEYS = (
     ("q", "quit"),
 )
 _HELP = (
-    ("/", "find: words in either end, or tcp, udp; !word leaves out; Enter, Esc"),
-    ("space", "hold the picture, and let it go on"),
-    ("?", "this page; any key goes back"),
+    ("space", "hold the picture, go on"),
+    ("?", "this page; any key leaves"),
     ("q", "quit"),
 )
+_HELP_FIND = (
+    "/",
+    "find: words in either end, or tcp, udp; !word leaves out; Enter, Esc",
+)
+_HELP_SPLIT = 34  # where the second column of the help begins
+_HELP_WIDTH = 80  # from which on it has two
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ def draw(screen: Screen) -> list[Text]:
     """Return at most ``height`` lines of at most ``width`` columns."""
     head = [_totals(screen), _state(screen)]
     if screen.state.shows_help:
-        body = _help()
+        body = _help(screen.width, screen.height - len(head) - 1)
     elif screen.snapshot is None:
         body = [Text("waiting for the first window …", "dim")]
     else:
@@ -79,9 +85,9 @@ def draw_once(screen: Screen) -> list[Text]:
 
 
 def _totals(screen: Screen) -> Text:
-    line = Text("ebpf-net", "bold")
+    name = Text("ebpf-net", "bold")
     if screen.snapshot is None:
-        return line
+        return name
     pairs, seconds = screen.snapshot.pairs, screen.snapshot.seconds
     parts = [
         time.strftime("%H:%M:%S", time.localtime(screen.snapshot.end_ns / 1e9)),
@@ -92,7 +98,10 @@ def _totals(screen: Screen) -> Text:
         f"{format_count(pairs.open.sum())} active",
         f"{format_count(pairs.failures.sum())} failed",
     ]
-    return line.append("  " + "  ".join(parts), "not bold")
+    totals = "  ".join(parts)
+    if len(name) + 2 + len(totals) > screen.width:
+        return Text(totals)  # at 80 columns nothing of it is cut off
+    return name.append("  " + totals, "not bold")
 
 
 def _state(screen: Screen) -> Text:
@@ -220,17 +229,33 @@ def _keys(state: ViewState) -> Text:
     return line
 
 
-def _help() -> list[Text]:
-    lines = [Text("keys", "bold")]
+def _help(width: int, room: int) -> list[Text]:
+    """Return the keys beside the columns, where the width allows."""
     entries: Sequence[tuple[str, str]] = (
         *((key, f"sort by {order}") for key, order in SORT_KEYS.items()),
         *_HELP,
     )
-    lines += [_help_line(key, meaning) for key, meaning in entries]
-    lines.append(Text("columns, as many as fit", "bold"))
+    keys = [Text("keys", "bold"), *(_help_line(*entry) for entry in entries)]
+    find = _help_line(*_HELP_FIND)
     in_place = sorted(COLUMNS, key=lambda column: column.place)
-    return lines + [_help_line(column.title, column.help) for column in in_place]
+    columns = [Text("columns, as many as fit", "bold")]
+    columns += [_help_line(column.title, column.help) for column in in_place]
+    if width >= _HELP_WIDTH:
+        pairs = zip_longest(keys, columns, fillvalue=Text())
+        lines = [*starmap(_side_by_side, pairs), find]
+    else:
+        lines = [*keys, find, *columns]
+    if len(lines) > room > 0:
+        more = len(lines) - room + 1
+        lines[room - 1 :] = [Text(f"… and {more} more lines, where there is room")]
+    return lines
 
 
 def _help_line(name: str, meaning: str) -> Text:
     return Text(f"  {name:<6} ").append(meaning, "dim")
+
+
+def _side_by_side(left: Text, right: Text) -> Text:
+    line = Text().append_text(left)
+    line.append(" " * (_HELP_SPLIT - left.cell_len))
+    return line.append_text(right)
