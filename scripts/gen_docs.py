@@ -173,7 +173,13 @@ def render_settings() -> str:
         lines += _table(
             ("flag", "variable", "value", "default", "meaning"),
             (
-                (_flag(row), _code(row.variable), _value(row), _shown(row), row.help)
+                (
+                    _flag(row),
+                    _code(row.variable),
+                    _value(row),
+                    _code(row.shown_default),
+                    row.help,
+                )
                 for row in rows
             ),
         )
@@ -273,19 +279,8 @@ def _flag(row: Setting) -> str:
 
 
 def _value(row: Setting) -> str:
-    kind = "" if row.kind == "boolean" else row.kind.replace("_", ":").upper()
+    kind = "" if row.kind == "boolean" else row.metavar
     return f"{kind}, repeatable" if row.repeatable else kind
-
-
-def _shown(row: Setting) -> str:
-    value = row.default
-    if value in (None, "", False, ()):
-        return ""
-    if row.kind == "size" and isinstance(value, int):
-        return _code(f"{value >> 20}M")
-    if isinstance(value, tuple):
-        return _code(":".join(str(part) for part in value))
-    return _code(str(value))
 
 
 def _columns(columns: schema.Columns, constant: str) -> list[str]:

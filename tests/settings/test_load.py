@@ -83,6 +83,27 @@ def test_bad_file_is_one_clear_error(tmp_path, text, message):
         load(REDUCER, ["--config-file", str(file)], environment={})
 
 
+@pytest.mark.parametrize(
+    "name", ["memory_limit_bytes", "reducer_output", "config_file", "print_config"]
+)
+def test_file_has_the_names_of_flags_only(tmp_path, name):
+    file = tmp_path / "reducer.yaml"
+    file.write_text(f"{name}: 1\n")
+    with pytest.raises(SettingError, match=f"unknown setting '{name}'") as caught:
+        load(REDUCER, ["--config-file", str(file)], environment={})
+    known = caught.value.hint.removeprefix("known: ").split(", ")
+    assert {"memory_limit", "output", "port"} <= set(known)
+    assert name not in known
+
+
+def test_help_shows_sizes_and_addresses_as_one_writes_them(capsys):
+    with pytest.raises(SystemExit):
+        load(REDUCER, ["--help"], environment={})
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--prom HOST:PORT" in text
+    assert "[default: 512M]" in text
+
+
 def test_repeated_patterns_are_kept_in_order():
     settings = load(
         UP, ["--include-cgroup", "/a", "--include-cgroup", "/b,c"], environment={}

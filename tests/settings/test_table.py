@@ -28,3 +28,12 @@ def test_names_in_use_by_the_reference_stay():
         "EBPF_NET_LOG_FILE_PATH",
         "EBPF_NET_AGENT_ZONE",
     } <= variables
+
+
+def test_defaults_are_shown_as_one_writes_them():
+    rows = {row.name: row for row in SETTINGS}
+    names = ("ring_bytes", "prom", "up_port", "log_console", "intake_ca", "sort")
+    shown = [rows[name].shown_default for name in names]
+    assert shown == ["4M", "127.0.0.1:7010", "0", "", "", "bytes"]
+    metavars = [rows[name].metavar for name in names[:3]]
+    assert metavars == ["SIZE", "HOST:PORT", "PORT"]

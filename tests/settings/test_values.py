@@ -34,3 +34,18 @@ def test_sizes_have_units():
 def test_ipv6_addresses_stand_in_brackets():
     assert values.host_port("[::1]:7010") == ("::1", 7010)
     assert values.host_port("0.0.0.0:7001") == ("0.0.0.0", 7001)
+
+
+@given(st.integers(1, 2**50) | st.integers(1, 9).map(lambda number: number << 20))
+def test_sizes_read_back_as_they_are_written(number):
+    assert values.size(values.format_size(number)) == number
+
+
+def test_sizes_are_written_in_the_largest_unit_that_is_exact():
+    written = [values.format_size(number) for number in (4 << 20, 1 << 30, 1536, 17)]
+    assert written == ["4M", "1G", "1536", "17"]
+
+
+def test_addresses_are_written_as_they_are_read():
+    assert values.format_host_port("::1", 7010) == "[::1]:7010"
+    assert values.format_host_port("0.0.0.0", 7001) == "0.0.0.0:7001"

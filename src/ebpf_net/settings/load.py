@@ -22,6 +22,7 @@ from ebpf_net.settings.table import (
     Setting,
     Settings,
 )
+from ebpf_net.settings.values import format_host_port
 
 _LABELS = {
     "namespace": "agent_namespace",
@@ -32,6 +33,9 @@ _LABELS = {
     "zone": "agent_zone",
 }
 """``labels:`` of the reference's configuration file."""
+
+
+_NOT_IN_FILES = ("config_file", "print_config")
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,7 @@ class _Obsolete(argparse.Action):
 
 def _add_flag(parser: argparse.ArgumentParser, row: Setting) -> None:
     help_text = row.help.replace("%", "%%")
-    default = _shown(row.default)
+    default = row.shown_default
     if default:
         help_text += f" [default: {default}]"
     if row.variable:
@@ -202,9 +206,7 @@ def _add_flag(parser: argparse.ArgumentParser, row: Setting) -> None:
             *names, dest=row.name, action="append", metavar="PATTERN", help=help_text
         )
     else:
-        parser.add_argument(
-            *names, dest=row.name, metavar=row.kind.upper(), help=help_text
-        )
+        parser.add_argument(*names, dest=row.name, metavar=row.metavar, help=help_text)
 
 
 def _from_flag(row: Setting, given: object) -> object:
@@ -238,7 +240,7 @@ def _from_file(path: Path, rows: Sequence[Setting]) -> dict[str, Any]:
         return {}
     if not isinstance(document, dict):
         raise SettingError(f"{path} is not a mapping of settings")
-    known = {row.name: row for row in rows} | {row.key: row for row in rows}
+    known = {row.key: row for row in rows if row.name not in _NOT_IN_FILES}
     values = {}
     for key, value in _flat(document).items():
         row = known.get(key)
@@ -274,26 +276,17 @@ def _from_yaml(row: Setting, value: object, origin: str) -> object:
     return _from_text(row, str(value), origin, split=True)
 
 
-def _shown(value: object) -> str:
-    if value is None or value == "" or value is False or value == ():
-        return ""
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], int):
-        host = f"[{value[0]}]" if ":" in str(value[0]) else value[0]
-        return f"{host}:{value[1]}"
-    return str(value)
-
-
 def to_yaml(settings: Settings, command: str) -> str:
     """Return the settings in force as a configuration file. Token files are paths."""
     import yaml  # noqa: PLC0415 - see _from_file
 
     document: dict[str, object] = {}
     for row in SETTINGS:
-        if command not in row.commands or row.name in ("config_file", "print_config"):
+        if command not in row.commands or row.name in _NOT_IN_FILES:
             continue
         value = getattr(settings, row.name)
         if isinstance(value, tuple) and value and isinstance(value[-1], int):
-            value = _shown(value)
+            value = format_host_port(*value)
         if isinstance(value, tuple):
             value = list(value)
         if value is None:

@@ -43,6 +43,23 @@ class Setting:
         """Its key in the configuration file."""
         return self.flag.lstrip("-").replace("-", "_")
 
+    @property
+    def metavar(self) -> str:
+        """What stands for its value in ``--help``."""
+        return self.kind.replace("_", ":").upper()
+
+    @property
+    def shown_default(self) -> str:
+        """The default as one would write it; nothing where there is none."""
+        default = self.default
+        if default in (None, "", ()) or default is False:
+            return ""
+        if self.kind == "size":
+            return values.format_size(cast("int", default))
+        if self.kind == "host_port":
+            return values.format_host_port(*cast("tuple[str, int]", default))
+        return str(default)
+
 
 def _setting(
     default: object,

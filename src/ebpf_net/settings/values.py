@@ -79,6 +79,19 @@ def host_port(value: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), port_number
 
 
+def format_size(value: int) -> str:
+    """Return bytes as ``size`` reads them, in the largest unit that is exact."""
+    for unit in ("g", "m", "k"):
+        if value and value % _SIZE_UNITS[unit] == 0:
+            return f"{value // _SIZE_UNITS[unit]}{unit.upper()}"
+    return str(value)
+
+
+def format_host_port(host: str, port_number: int) -> str:
+    """Return what ``host_port`` reads."""
+    return f"[{host}]:{port_number}" if ":" in host else f"{host}:{port_number}"
+
+
 def choice(*choices: str) -> Callable[[str], str]:
     """Return a parser that takes one of ``choices``."""
 
