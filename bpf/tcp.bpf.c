@@ -297,42 +297,47 @@ static __always_inline void report_late_reset(struct tcp_sock *tp, struct tcp_st
 	fill_identity(record, tp, state, bpf_ktime_get_ns());
 	clear_deltas(record);
 	record->resets_sent = 1;
-	bpf_ringbuf_submit(record, wake_flags());
-}
-
-static __always_inline void on_reset(const void *sk, bool sent)
-{
-	struct tcp_state *state = find_state(sk);
-	struct tcp_sock *tp;
-
-	if (!state || state->role == TCP_ROLE_LISTENER)
-		return;
-	if (sent && state->ended) {
-		tp = bpf_skc_to_tcp_sock((void *)sk);
-		if (tp)
-			report_late_reset(tp, state);
-		return;
-	}
 	bpf_spin_lock(&state->lock);
-	if (sent)
-		state->resets_sent++;
-	else
-		state->resets_received++;
+	/* One that answers a segment leaves through another socket and is in no counter of ours. */
+	record->segments_sent = advance32(&state->last.segments_out, tp->segs_out) ?: 1;
+	record->segments_received = advance32(&state->last.segments_in, tp->segs_in);
 	bpf_spin_unlock(&state->lock);
+	bpf_ringbuf_submit(record, wake_flags());
 }
 
 SEC("tp_btf/tcp_send_reset")
 int BPF_PROG(tcp_reset_sent_tp_btf, const struct sock *sk)
 {
-	if (sk)
-		on_reset(sk, true);
+	struct tcp_state *state = sk ? find_state(sk) : NULL;
+	struct tcp_sock *tp;
+
+	if (!state || state->role == TCP_ROLE_LISTENER)
+		return 0;
+	if (state->ended) {
+		tp = bpf_skc_to_tcp_sock((void *)sk);
+		if (tp)
+			report_late_reset(tp, state);
+		return 0;
+	}
+	bpf_spin_lock(&state->lock);
+	state->resets_sent++;
+	/* Before the connection is open it can only be such an answer. */
+	if (!state->open)
+		state->last.segments_out--;
+	bpf_spin_unlock(&state->lock);
 	return 0;
 }
 
 SEC("tp_btf/tcp_receive_reset")
 int BPF_PROG(tcp_reset_received_tp_btf, const struct sock *sk)
 {
-	on_reset(sk, false);
+	struct tcp_state *state = find_state(sk);
+
+	if (!state || state->role == TCP_ROLE_LISTENER)
+		return 0;
+	bpf_spin_lock(&state->lock);
+	state->resets_received++;
+	bpf_spin_unlock(&state->lock);
 	return 0;
 }
 

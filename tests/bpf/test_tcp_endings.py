@@ -3,7 +3,10 @@
 import errno
 import socket
 import struct
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from ebpf_net.collectors.kernel.records import TcpFlag
 from tests.bpf.watch import Watch
@@ -42,12 +45,22 @@ def set_syn_retries(count: int) -> None:
 
 def read_syn_retransmits() -> int:
     """TcpExt TCPSynRetrans of this network namespace: SYN and SYN-ACK sent again."""
+    return read_counters("netstat", "TcpExt:")["TCPSynRetrans"]
+
+
+def read_segments() -> tuple[int, int, int]:
+    """Segments sent and received in this network namespace, and resets among them."""
+    counters = read_counters("snmp", "Tcp:")
+    return counters["OutSegs"], counters["InSegs"], counters["OutRsts"]
+
+
+def read_counters(file: str, group: str) -> dict[str, int]:
     names, values = [
-        line.split()
-        for line in Path("/proc/thread-self/net/netstat").read_text().splitlines()
-        if line.startswith("TcpExt:")
+        line.split()[1:]
+        for line in Path("/proc/thread-self/net", file).read_text().splitlines()
+        if line.startswith(group)
     ]
-    return int(values[names.index("TCPSynRetrans")])
+    return dict(zip(names, map(int, values), strict=True))
 
 
 def test_refused_connect_fails_with_the_reason(watch: Watch) -> None:
@@ -131,6 +144,60 @@ def test_reset_for_unread_data_counts_at_both_ends(watch: Watch) -> None:
     assert watch.client(port).resets_sent == 1
     assert watch.server(port).resets_received == 1
     assert watch.client(port).bytes_received == 10
+
+
+def abort_by_linger() -> int:
+    client, server, port = connect()
+    client.sendall(b"1234")
+    server.recv(4)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+    client.close()
+    server.close()
+    return port
+
+
+def abort_unread() -> int:
+    client, server, port = connect()
+    server.sendall(b"never read")
+    wait_until(lambda: client.recv(20, socket.MSG_PEEK) == b"never read", 5)
+    client.close()
+    server.close()
+    return port
+
+
+def abort_unaccepted() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        client = socket.create_connection(("127.0.0.1", port))
+    client.close()
+    return port
+
+
+def answer_after_shutdown() -> int:
+    """The reset goes out in answer to a segment, past the socket's own counter."""
+    client, server, port = connect()
+    client.shutdown(socket.SHUT_RDWR)
+    server.sendall(b"too late")
+    client.close()
+    server.close()
+    return port
+
+
+@pytest.mark.parametrize(
+    "abort", [abort_by_linger, abort_unread, abort_unaccepted, answer_after_shutdown]
+)
+def test_resets_are_among_the_segments(
+    watch: Watch, network: Network, abort: Callable[[], int]
+) -> None:
+    worker = network.host("only").worker()
+    port = worker.call(abort)
+    watch.wait_closed(port, 1)
+    sent, received, resets = worker.call(read_segments)
+    ends = watch.client(port), watch.server(port)
+    assert sum(end.resets_sent for end in ends) == resets == 1
+    # The SYN-ACK leaves before the server's socket is there to count it.
+    assert sum(end.segments_sent for end in ends) == sent - 1
+    assert sum(end.segments_received for end in ends) == received
 
 
 def test_lost_syns_count_at_the_client(watch: Watch, network: Network) -> None:
