@@ -27,6 +27,8 @@ struct {
 const volatile bool filter_default_include = true;
 /* Set with the first verdict: without any, nothing is looked up. */
 bool filter_active = false;
+/* Moves after each change of cgroup_verdicts: who has kept an older answer asks again. */
+__u32 filter_generation = 0;
 
 static __always_inline bool socket_is_included(const struct sock *sk)
 {

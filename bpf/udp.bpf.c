@@ -128,7 +128,24 @@ static __always_inline bool packet_is_included(struct bpf_sock *sk)
 	return filter_default_include;
 }
 
-/* The verdict is taken with the socket's first packet, and kept. */
+/* The verdict is taken with the socket's first packet, and kept until the filter changes. */
+static __always_inline bool keeps_included(struct udp_state *state, struct bpf_sock *sk)
+{
+	/* Read before the verdicts, which change first. */
+	__u32 generation = *(volatile __u32 *)&filter_generation << 2;
+	__u32 judged = state->judged;
+
+	if (judged == (generation | UDP_INCLUDED))
+		return true;
+	if (judged == (generation | UDP_EXCLUDED))
+		return false;
+	if (!state->owner.cgroup_id)
+		state->owner.cgroup_id = bpf_sk_cgroup_id(sk);
+	judged = packet_is_included(sk) ? UDP_INCLUDED : UDP_EXCLUDED;
+	state->judged = generation | judged;
+	return judged == UDP_INCLUDED;
+}
+
 static __always_inline struct udp_state *packet_state(struct bpf_sock *sk, bool sent)
 {
 	struct udp_state *state =
@@ -138,12 +155,7 @@ static __always_inline struct udp_state *packet_state(struct bpf_sock *sk, bool 
 		count_loss(LOSS_STORAGE_FULL, 1);
 		return NULL;
 	}
-	if (!state->verdict) {
-		if (!state->owner.cgroup_id)
-			state->owner.cgroup_id = bpf_sk_cgroup_id(sk);
-		state->verdict = packet_is_included(sk) ? UDP_INCLUDED : UDP_EXCLUDED;
-	}
-	if (state->verdict == UDP_EXCLUDED)
+	if (!keeps_included(state, sk))
 		return NULL;
 	if (!state->role)
 		state->role = sent ? TCP_ROLE_CLIENT : TCP_ROLE_SERVER;

@@ -16,9 +16,9 @@ enum udp_verdict {
 
 struct udp_state {
 	struct owner owner;
-	__u8 role;    /* enum tcp_role, by the socket's first datagram */
-	__u8 verdict; /* enum udp_verdict */
-	__u8 pad[6];
+	__u8 role; /* enum tcp_role, by the socket's first datagram */
+	__u8 pad[3];
+	__u32 judged; /* filter_generation << 2 | enum udp_verdict, in one write */
 };
 
 /* Socket -> owner and role. Bounded by the sockets there are; the kernel frees it with each. */

@@ -4,7 +4,7 @@ from ebpf_net.collectors.kernel.source import KernelSource, SourceOptions
 from tests.bpf.watch import Watch
 from tests.world.hosts import Host, Network
 from tests.world.tcp_traffic import make_short_connections, serve
-from tests.world.udp_traffic import exchange_datagrams, serve_udp
+from tests.world.udp_traffic import exchange_datagrams, repeat_datagrams, serve_udp
 from tests.world.waiting import wait_until
 
 
@@ -61,6 +61,30 @@ def test_nearest_verdict_wins_until_it_is_forgotten(network: Network) -> None:
         left.worker().call(make_short_connections, right.address, 7401, 10, 5, 6)
         watch.drain()
         assert watch.client(7401).opened == 10
+
+
+def test_udp_socket_obeys_a_verdict_that_comes_later(network: Network) -> None:
+    host = network.host("only")
+    worker = host.worker()
+    number = host.cgroup.directory.stat().st_ino
+
+    def datagrams_sent(source: KernelSource) -> int:
+        worker.call(repeat_datagrams, "127.0.0.1", 7403, 10)
+        keys, values = source.read_udp()
+        mine = (keys["remote_port"] == 7403) & (values["cgroup_id"] == number)
+        return int(values["datagrams_sent"][mine].sum())
+
+    with KernelSource(SourceOptions(tcp=False)) as source:
+        assert datagrams_sent(source) == 10
+        source.set_cgroup_verdict(number, False)
+        assert datagrams_sent(source) == 0
+        assert datagrams_sent(source) == 0
+        source.set_cgroup_verdict(number, True)
+        assert datagrams_sent(source) == 10
+        source.set_cgroup_verdict(number, False)
+        assert datagrams_sent(source) == 0
+        source.forget_cgroup(number)
+        assert datagrams_sent(source) == 10
 
 
 def test_adoption_obeys_the_filter(network: Network) -> None:

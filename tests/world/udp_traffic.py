@@ -80,6 +80,14 @@ def send_datagrams(address: str, port: int, count: int, size: int) -> None:
             client.send(bytes(size))
 
 
+def repeat_datagrams(address: str, port: int, count: int) -> None:
+    """Send from a socket that is the same at each call; expect no answer."""
+    if not _sockets:
+        _sockets.append(socket.socket(_family(address), socket.SOCK_DGRAM))
+    for _ in range(count):
+        _sockets[0].sendto(b"x", (address, port))
+
+
 def count_readable() -> int:
     """Read what the sockets of this worker hold, and return how many datagrams."""
     count = 0

@@ -80,7 +80,8 @@ class KernelSource:
             self._object.map_fd(f"udp_peers_{name}") for name in ("even", "odd")
         )
         self._udp_window = 0
-        self._generation = 0
+        self._recounts = 0
+        self._filter_changes = 0
         self._poll = select.epoll()
         self._poll.register(
             self._object.map_fd("events"), select.EPOLLIN | select.EPOLLET
@@ -125,8 +126,8 @@ class KernelSource:
         Deltas in ``open`` are zero: it only rebuilds the gauge after a loss. ``held``
         is what the ring held, to be treated as what ``drain`` returns, before ``open``.
         """
-        self._generation += 1
-        self._object.set_variable("recount_generation", self._generation)
+        self._recounts += 1
+        self._object.set_variable("recount_generation", self._recounts)
         self._run_to_end("tcp_recount")
         records = self._ring.take()
         recounted = (records["flags"] & TcpFlag.OPEN) != 0
@@ -159,19 +160,29 @@ class KernelSource:
         }
 
     def set_cgroup_verdict(self, cgroup_id: int, include: bool) -> None:
-        """Collect (or leave out) new sockets of this cgroup and of those below it."""
+        """Collect (or leave out) this cgroup and those below it.
+
+        Holds for new TCP sockets, and for UDP sockets from their next datagram on.
+        """
         update_map(self._verdicts, _cgroup_key(cgroup_id), bytes([include]))
         self._object.set_variable("filter_active", True)
+        self._tell_filter_changed()
 
     def forget_cgroup(self, cgroup_id: int) -> None:
         """Remove the verdict of a cgroup that is gone."""
         delete_key(self._verdicts, _cgroup_key(cgroup_id))
+        self._tell_filter_changed()
 
     def close(self) -> None:
         """Detach and unload everything; a second call does nothing."""
         self._poll.close()
         self._ring.close()
         self._attachment.close()
+
+    def _tell_filter_changed(self) -> None:
+        """Make UDP sockets ask again; after the change itself."""
+        self._filter_changes += 1
+        self._object.set_variable("filter_generation", self._filter_changes)
 
     def _run_to_end(self, program: str) -> None:
         """Repeat an iterator until a whole pass found room in the ring."""
