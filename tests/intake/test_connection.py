@@ -191,6 +191,30 @@ def test_name_in_the_certificate_is_checked(tls_server, authority, connect):
         connection.post(make_snapshot())
 
 
+def test_reducer_that_wants_a_certificate_is_understood(tls_server, authority, connect):
+    options = {"tls": True, "tls_ca": authority.certificate}
+    connection = connect(tls_server.port, host="localhost", **options)
+    with pytest.raises(ConnectionFailed, match="want a client certificate"):
+        connection.post(make_snapshot())
+
+
+def test_eof_of_tls_gets_a_hint(authority, connect):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up():
+            sender, _ = listener.accept()
+            with sender:
+                sender.recv(100_000)
+
+        server = threading.Thread(target=hang_up)
+        server.start()
+        options = {"tls": True, "tls_ca": authority.certificate}
+        connection = connect(listener.getsockname()[1], host="127.0.0.1", **options)
+        with pytest.raises(ConnectionFailed, match=r"EOF.*\(does the reducer want"):
+            connection.post(make_snapshot())
+        server.join()
+
+
 def test_unknown_authority_is_not_trusted(tls_server, connect):
     connection = connect(tls_server.port, host="localhost", tls=True)
     with pytest.raises(ConnectionFailed, match="certificate"):

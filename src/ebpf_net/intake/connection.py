@@ -28,6 +28,7 @@ from ebpf_net.intake.reply import Reply
 from ebpf_net.intake.tokens import TokenFile
 
 _MAX_REPLY_BYTES = 65_536
+_HANGING_UP = (ssl.SSLEOFError, ConnectionResetError, BrokenPipeError)
 _UNREACHABLE = (ConnectTimeoutError, NewConnectionError, SSLError)
 
 
@@ -93,7 +94,7 @@ class IntakeConnection:
             except _Stale as error:
                 self.close()
                 self._first += 1
-                failures.append(f"{address}: {error}")
+                failures.append(f"{address}: {error}{self._hint(error)}")
                 if not error.unreachable:
                     break
         raise ConnectionFailed("; ".join(failures))
@@ -123,6 +124,14 @@ class IntakeConnection:
         except (HTTPError, OSError) as error:
             raise _Stale(error) from error
         return Reply(response.status, data, _retry_after(response.headers))
+
+    def _hint(self, error: _Stale) -> str:
+        """A reducer that wants a certificate says so by hanging up."""
+        if not self._options.tls or not error.hung_up:
+            return ""
+        if self._options.tls_certificate is None:
+            return " (does the reducer want a client certificate?)"
+        return " (does the reducer accept the client certificate?)"
 
     def _own_headers(self) -> dict[str, str]:
         options = self._options
@@ -164,6 +173,8 @@ class _Stale(Exception):
     def __init__(self, error: Exception) -> None:
         super().__init__(_plain(error))
         self.unreachable = isinstance(error, _UNREACHABLE)
+        causes = (error, error.__cause__, *error.args)
+        self.hung_up = any(isinstance(cause, _HANGING_UP) for cause in causes)
 
 
 def _client_tls(options: ClientOptions) -> ssl.SSLContext:

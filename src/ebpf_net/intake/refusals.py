@@ -13,6 +13,7 @@ from ebpf_net.schema import InternalPoint
 LOG_SECONDS = 30.0
 
 REASONS: Mapping[str, str] = {
+    "tls": "a TLS handshake that failed",
     "http": "not HTTP, or a head that is too long",
     "slow": "a head or a body that did not come in time",
     "connections": "more connections than the limit",

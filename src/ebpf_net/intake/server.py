@@ -13,6 +13,7 @@ import uvicorn
 from ebpf_net.errors import EnvironmentFault
 from ebpf_net.intake.application import IntakeApplication
 from ebpf_net.intake.guarded_protocol import Bounds, GuardedProtocol
+from ebpf_net.intake.handshakes import count_failures
 from ebpf_net.intake.listening import open_sockets, server_tls
 from ebpf_net.intake.options import ServerOptions
 from ebpf_net.intake.refusals import IntakeCounters
@@ -41,6 +42,8 @@ class IntakeServer:
         self._options = options
         self._tls = server_tls(options)
         self._counters = IntakeCounters()
+        if self._tls is not None:
+            count_failures(self._tls, self._counters)
         self._application = IntakeApplication(options, sink, self._counters)
         self._sockets: list[socket.socket] = []
         self._addresses: tuple[tuple[str, int], ...] = ()
