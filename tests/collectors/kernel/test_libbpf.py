@@ -1,5 +1,6 @@
 """What needs no rights; the rest is in tests/bpf."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from ebpf_net.collectors.kernel.libbpf import (
     Ring,
     delete_key,
     empty_map,
+    find_complaint,
     forget_kernel_types,
     kernel_has_tracepoint,
     sum_per_cpu,
@@ -107,3 +109,23 @@ def test_calls_on_no_map_are_refused() -> None:
         Ring(-1, np.dtype("u8"))
     delete_key(-1, bytes(4))
     take_log()
+
+
+def test_refusal_tells_what_the_verifier_said_last() -> None:
+    log = """libbpf: prog 'tcp_scan': -- BEGIN PROG LOAD LOG --
+72: (85) call bpf_sk_storage_get#107
+unknown func bpf_sk_storage_get#107
+processed 33 insns (limit 1000000) max_states_per_insn 0 total_states 2
+-- END PROG LOAD LOG --
+libbpf: prog 'tcp_scan': failed to load: -22
+"""
+    refused = Refused("load", errno.EINVAL, log)
+    assert refused.complaint == "unknown func bpf_sk_storage_get#107"
+    assert str(refused) == (
+        "load: Invalid argument (unknown func bpf_sk_storage_get#107)"
+    )
+
+
+@pytest.mark.parametrize("log", ["", "libbpf: no such map", "processed 1 insns"])
+def test_without_a_verdict_there_is_no_complaint(log: str) -> None:
+    assert not find_complaint(log)

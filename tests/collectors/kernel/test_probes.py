@@ -1,4 +1,9 @@
-from ebpf_net.collectors.kernel.probes import PROBES, Way, wanted_probes
+import errno
+
+import pytest
+
+from ebpf_net.collectors.kernel.libbpf import Refused
+from ebpf_net.collectors.kernel.probes import PROBES, Way, hint_for, wanted_probes
 from ebpf_net.collectors.kernel.source import SourceOptions
 
 
@@ -23,3 +28,21 @@ def test_only_the_chosen_protocols_are_probed() -> None:
     assert tcp & udp == {"adopt"}
     assert {name.split(".")[0] for name in tcp} == {"tcp", "adopt"}
     assert {name.split(".")[0] for name in udp} == {"udp", "adopt"}
+
+
+@pytest.mark.parametrize(
+    ("code", "complaint", "hint"),
+    [
+        (
+            errno.EINVAL,
+            "unknown func bpf_sk_storage_get#107",
+            "lacks this BPF function",
+        ),
+        (errno.EINVAL, "invalid func unknown#162", "lacks this BPF function"),
+        (errno.EINVAL, "R1 type=scalar expected=ptr_", "log of the verifier"),
+        (errno.EPERM, "", "CAP_BPF"),
+    ],
+)
+def test_hint_follows_the_cause(code: int, complaint: str, hint: str) -> None:
+    log = f"{complaint}\nprocessed 33 insns" if complaint else ""
+    assert hint in hint_for(Refused("load", code, log))

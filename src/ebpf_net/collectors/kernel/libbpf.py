@@ -26,9 +26,20 @@ class Refused(KernelError):
     """The kernel did not take a program, a map or an attachment."""
 
     def __init__(self, what: str, code: int, log: str) -> None:
-        super().__init__(f"{what}: {os.strerror(code)}")
+        self.complaint = find_complaint(log)
+        said = f" ({self.complaint})" if self.complaint else ""
+        super().__init__(f"{what}: {os.strerror(code)}{said}")
         self.code = code
         self.log = log
+
+
+def find_complaint(log: str) -> str:
+    """Return what the verifier said last, before it counts what it has read."""
+    lines = [line.strip() for line in log.splitlines()]
+    for position in range(len(lines) - 1, 0, -1):
+        if lines[position].startswith("processed "):
+            return lines[position - 1]
+    return ""
 
 
 def take_log() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -155,6 +156,9 @@ _HINTS = {
     errno.ENOMEM: "raise the limit of locked memory (ulimit -l)",
 }
 
+# How the verifier calls a function that it does not have (for this kind of program).
+_LACKING = re.compile(r"(unknown|invalid) func |program of this type cannot use helper")
+
 
 class Attachment:
     """A loaded object and its links."""
@@ -248,7 +252,7 @@ def _attach_what_works(
     tried = [(probe, *_try_ways(options, probe)) for probe in wanted_probes(options)]
     for probe, way, cause in tried:
         if probe.vital and way is None and cause is not None:
-            raise KernelError(f"{probe.name}: {cause}", _hint(cause)) from cause
+            raise KernelError(f"{probe.name}: {cause}", hint_for(cause)) from cause
     ways = [way for _, way, _ in tried if way]
     signals = tuple(_signal(*each) for each in tried)
     return _attach_with_or_without_cookie(options, ways), signals
@@ -330,12 +334,15 @@ def _signal(probe: Probe, way: Way | None, cause: EbpfNetError | None) -> Signal
         way.attach if way else "",
         way.lost if way else probe.lost,
         reason=str(cause),
-        hint=_hint(cause),
+        hint=hint_for(cause),
     )
 
 
-def _hint(cause: EbpfNetError) -> str:
+def hint_for(cause: EbpfNetError) -> str:
+    """Return what to do about it."""
     if cause.hint:
         return cause.hint
+    if isinstance(cause, Refused) and _LACKING.match(cause.complaint):
+        return "the kernel lacks this BPF function; a newer kernel has it"
     code = cause.code if isinstance(cause, Refused) else errno.ENOENT
     return _HINTS.get(code, "see the log of the verifier with --log-level debug")
