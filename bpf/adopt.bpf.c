@@ -110,6 +110,8 @@ static __always_inline void adopt_udp(struct sock *sk, const struct task_struct 
 		count_loss(LOSS_STORAGE_FULL, 1);
 		return;
 	}
+	/* A packet that came before the filter was told has left the default's verdict. */
+	state->judged = UDP_UNDECIDED;
 	if (state->owner.pid)
 		return;
 	fill_owner(&state->owner, sk, task);

@@ -114,7 +114,11 @@ static __always_inline __u64 packet_cgroup_level(struct bpf_sock *sk, int level)
 	return bpf_sk_ancestor_cgroup_id(sk, level);
 }
 
-static __always_inline bool packet_is_included(struct bpf_sock *sk)
+/*
+ * Only a verdict about its own cgroup brings back a socket that was left out: when the cgroup is
+ * gone, and what was said of it, the socket may live on.
+ */
+static __always_inline bool packet_is_included(struct bpf_sock *sk, bool was_excluded)
 {
 	if (!filter_active)
 		return filter_default_include;
@@ -123,9 +127,9 @@ static __always_inline bool packet_is_included(struct bpf_sock *sk)
 		__u8 *verdict = id ? bpf_map_lookup_elem(&cgroup_verdicts, &id) : NULL;
 
 		if (verdict)
-			return *verdict;
+			return *verdict && (!was_excluded || id == bpf_sk_cgroup_id(sk));
 	}
-	return filter_default_include;
+	return filter_default_include && !was_excluded;
 }
 
 /* The verdict is taken with the socket's first packet, and kept until the filter changes. */
@@ -141,7 +145,7 @@ static __always_inline bool keeps_included(struct udp_state *state, struct bpf_s
 		return false;
 	if (!state->owner.cgroup_id)
 		state->owner.cgroup_id = bpf_sk_cgroup_id(sk);
-	judged = packet_is_included(sk) ? UDP_INCLUDED : UDP_EXCLUDED;
+	judged = packet_is_included(sk, (judged & 3) == UDP_EXCLUDED) ? UDP_INCLUDED : UDP_EXCLUDED;
 	state->judged = generation | judged;
 	return judged == UDP_INCLUDED;
 }

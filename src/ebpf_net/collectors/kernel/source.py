@@ -169,7 +169,7 @@ class KernelSource:
         self._tell_filter_changed()
 
     def forget_cgroup(self, cgroup_id: int) -> None:
-        """Remove the verdict of a cgroup that is gone."""
+        """Remove the verdict of a cgroup that is gone; what it left out stays so."""
         delete_key(self._verdicts, _cgroup_key(cgroup_id))
         self._tell_filter_changed()
 
