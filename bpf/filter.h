@@ -30,14 +30,30 @@ bool filter_active = false;
 /* Moves after each change of cgroup_verdicts: who has kept an older answer asks again. */
 __u32 filter_generation = 0;
 
+/* The same as below, of a cgroup that has to be read by copies; NULL is the root. */
+static __always_inline bool packed_cgroup_is_included(const struct cgroup *cgroup)
+{
+	for (int level = 0; level < FILTER_LEVELS; level++) {
+		__u64 id = packed_cgroup_id(cgroup);
+		__u8 *verdict = bpf_map_lookup_elem(&cgroup_verdicts, &id);
+
+		if (verdict)
+			return *verdict;
+		if (!cgroup)
+			break;
+		cgroup = BPF_CORE_READ(cgroup, self.parent, cgroup);
+	}
+	return filter_default_include;
+}
+
 static __always_inline bool socket_is_included(const struct sock *sk)
 {
 	const struct cgroup_subsys_state *css;
 
 	if (!filter_active)
 		return filter_default_include;
-	if (!bpf_core_field_exists(sk->sk_cgrp_data.cgroup))
-		return filter_default_include;
+	if (!socket_has_plain_cgroup(sk))
+		return packed_cgroup_is_included(packed_cgroup(sk));
 	css = &sk->sk_cgrp_data.cgroup->self;
 	for (int level = 0; level < FILTER_LEVELS && css; level++) {
 		__u64 id = css->cgroup->kn->id;

@@ -39,7 +39,8 @@ static __always_inline void on_created(struct tcp_sock *tp, __u8 role)
 	state->resets_sent = 0;
 	state->resets_received = 0;
 	__builtin_memset(&state->last, 0, sizeof(state->last));
-	fill_owner(&state->owner, sk, bpf_get_current_task_btf());
+	fill_current_process(&state->owner);
+	fill_place(&state->owner, sk);
 	if (role == TCP_ROLE_CLIENT)
 		state->connect_ns = bpf_ktime_get_ns();
 }
@@ -57,8 +58,7 @@ static __always_inline struct tcp_state *create_orphan(struct tcp_sock *tp)
 		count_loss(LOSS_STORAGE_FULL, 1);
 		return NULL;
 	}
-	state->owner.cgroup_id = socket_cgroup_id(sk);
-	state->owner.netns = sk->__sk_common.skc_net.net->ns.inum;
+	fill_place(&state->owner, sk);
 	return state;
 }
 

@@ -330,7 +330,6 @@ SEC("cgroup/sock_create")
 int udp_created(struct bpf_sock *sk)
 {
 	struct udp_state *state;
-	struct task_struct *task;
 
 	if (sk->protocol != IPPROTO_UDP)
 		return 1;
@@ -339,9 +338,8 @@ int udp_created(struct bpf_sock *sk)
 		count_loss(LOSS_STORAGE_FULL, 1);
 		return 1;
 	}
-	task = bpf_get_current_task_btf();
-	fill_process(&state->owner, task);
+	fill_current_process(&state->owner);
 	state->owner.cgroup_id = bpf_get_current_cgroup_id();
-	state->owner.netns = task->nsproxy->net_ns->ns.inum;
+	state->owner.netns = current_netns();
 	return 1;
 }

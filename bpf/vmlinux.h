@@ -50,6 +50,10 @@ enum {
 	BPF_SOCK_OPS_STATE_CB = 10,
 	BPF_SOCK_OPS_TCP_LISTEN_CB = 11,
 };
+/* To ask which helpers there are. */
+enum bpf_func_id {
+	BPF_FUNC_get_current_task_btf = 158,
+};
 
 /* include/net/tcp_states.h */
 enum {
@@ -214,6 +218,10 @@ struct cgroup {
 };
 struct sock_cgroup_data {
 	struct cgroup *cgroup;
+};
+/* Before v5.15: the pointer, or with one of the two lowest bits something else. */
+struct sock_cgroup_data___packed {
+	__u64 val;
 };
 
 struct qspinlock {
