@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from ebpf_net.intake.batch import BatchHeader
-from ebpf_net.reducer.ingest import Clock, Timing, Windows, source_key
+from ebpf_net.reducer.ingest import Clock, Source, Timing, Windows, source_key
 from ebpf_net.testing.tables import START_NS, WINDOW_NS, make_batch, make_header
 
 SECOND_NS = 1_000_000_000
@@ -95,6 +95,28 @@ def test_collector_is_live_for_a_window_after_its_last():
     assert windows.live_collectors(FIRST + 2) == set()
 
 
+def test_successor_within_a_window_does_not_speak_for_the_one_that_was_killed():
+    windows = Windows(Timing())
+    killed, successor = (source_key(make_header(0, incarnation=n)) for n in "12")
+    put(windows, make_header(0, incarnation="1"), end_of(0))
+    put(windows, make_header(1, incarnation="2"), end_of(1))
+    sources = {killed: Source("one", FIRST), successor: Source("one", FIRST + 1)}
+    assert windows.whole_sources(FIRST + 1, sources) == {successor}
+    put(windows, make_header(2, incarnation="2"), end_of(2))
+    assert windows.whole_sources(FIRST + 2, sources) == {killed, successor}
+
+
+def test_part_of_a_window_is_not_the_whole():
+    windows = Windows(Timing())
+    put(windows, make_header(0, last_of_window=False), end_of(0))
+    assert windows.whole_sources(FIRST, {}) == frozenset()
+    put(windows, make_header(0), end_of(0))
+    assert windows.whole_sources(FIRST, {}) == {source_key(make_header(0))}
+    windows.forget(FIRST + 1, {"one"})
+    put(windows, make_header(2), end_of(2))
+    assert windows.whole_sources(FIRST, {}) is None
+
+
 def test_each_start_of_a_collector_is_another_source():
     assert source_key(make_header()) != source_key(make_header(incarnation="second"))
 
@@ -108,6 +130,9 @@ def test_what_was_closed_survives_a_restart():
     successor.from_json(windows.to_json())
     assert successor.last_closed == FIRST
     assert successor.live_collectors(FIRST + 1) == {"one"}
+    source = source_key(make_header(0))
+    assert successor.whole_sources(FIRST, {}) == {source}
+    assert successor.whole_sources(FIRST + 1, {}) == frozenset()
     assert successor.collectors["one"].last_received_ns == end_of(0)
 
 

@@ -241,11 +241,57 @@ def test_server_takes_over_when_the_clients_collector_dies(reducer):
         send(reducer, "b", window, [server_row(CLIENT, SERVER, 80, bytes_received=10)])
     found = edges(close(reducer, 4))
     assert [(edge["window"], edge["bytes"]) for edge in found if edge.get("bytes")] == [
-        (0, 10),
-        (1, 10),
-        (3, 10),
-        (4, 10),
+        (window, 10) for window in range(5)
     ]
+
+
+def test_restart_of_the_clients_collector_loses_nothing_that_the_server_saw(reducer):
+    for window in range(8):
+        if window not in {3, 4}:
+            incarnation = "first" if window < 3 else "second"
+            row = client_row(CLIENT, SERVER, 80, bytes_sent=10)
+            send(reducer, "a", window, [row], incarnation=incarnation)
+        send(reducer, "b", window, [server_row(CLIENT, SERVER, 80, bytes_received=10)])
+    assert totals(close(reducer, 7), "bytes") == {("a", "b", "bytes"): 80}
+
+
+def test_new_edge_of_a_window_that_the_clients_collector_missed_counts(reducer):
+    volume = {"bytes_received": 10, "opened": 1}
+    send(reducer, "a", 0, [])
+    send(reducer, "b", 0, [])
+    send(reducer, "b", 1, [server_row(CLIENT, SERVER, 80, **volume)])
+    send(reducer, "a", 2, [client_row(CLIENT, SERVER, 80, bytes_sent=5)])
+    send(reducer, "b", 2, [server_row(CLIENT, SERVER, 80, bytes_received=5)])
+    closed = close(reducer, 2)
+    send(reducer, "a", 1, [client_row(CLIENT, SERVER, 80, bytes_sent=10, opened=1)],
+         received_in=3)  # fmt: skip
+    closed += close(reducer, 4)
+    found = totals(closed, "bytes", "opened")
+    assert sum(found[key] for key in found if key[2] == "bytes") == 15
+    assert sum(found[key] for key in found if key[2] == "opened") == 2
+
+
+def test_held_row_gives_way_to_its_late_client(reducer):
+    send(reducer, "a", 0, [])
+    send(reducer, "b", 0, [])
+    send(reducer, "b", 1, [server_row(CLIENT, SERVER, 80, bytes_received=10)])
+    closed = close(reducer, 1)
+    late = [client_row(CLIENT, SERVER, 80, bytes_sent=10)]
+    send(reducer, "a", 1, late, received_in=2)
+    closed += close(reducer, 4)
+    assert totals(closed, "bytes") == {("a", "b", "bytes"): 10}
+
+
+def test_part_of_a_window_does_not_tell_what_the_client_did_not_see(reducer):
+    row = client_row(CLIENT, SERVER, 80, bytes_sent=10)
+    send(reducer, "a", 0, [row])
+    send(reducer, "b", 0, [server_row(CLIENT, SERVER, 80, bytes_received=10)])
+    send(reducer, "a", 1, [], last_of_window=False)
+    send(reducer, "b", 1, [server_row(CLIENT, SERVER, 80, bytes_received=10)])
+    closed = close(reducer, 1)
+    send(reducer, "a", 1, [row], sequence=3, received_in=2)
+    closed += close(reducer, 3)
+    assert totals(closed, "bytes") == {("a", "b", "bytes"): 20}
 
 
 def test_late_client_row_is_superseded_where_the_server_stood_in(reducer):
@@ -254,12 +300,16 @@ def test_late_client_row_is_superseded_where_the_server_stood_in(reducer):
             send(reducer, "a", window, [client_row(CLIENT, SERVER, 80, bytes_sent=10)])
         send(reducer, "b", window, [server_row(CLIENT, SERVER, 80, bytes_received=10)])
     closed = close(reducer, 4)
-    send(reducer, "a", 2, [client_row(CLIENT, SERVER, 80, bytes_sent=10)])
+    other = client_row(CLIENT, SERVER, 81, bytes_sent=7)
+    send(reducer, "a", 2, [client_row(CLIENT, SERVER, 80, bytes_sent=10), other])
     send(reducer, "a", 3, [client_row(CLIENT, SERVER, 80, bytes_sent=10)])
     closed += close(reducer, 5)
-    assert totals(closed, "bytes") == {("a", "b", "bytes"): 50}
+    assert totals(closed, "bytes") == {
+        ("a", "b", "bytes"): 50,
+        ("a", "(unknown)", "bytes"): 7,
+    }
     counts = {reason: count for reason, count in late_rows(reducer).items() if count}
-    assert counts == {"counted": 1, "superseded": 1}
+    assert counts == {"counted": 1, "superseded": 2}
     assert [one.window.start_ns for one in closed[-2:]] == [
         START_NS + 2 * WINDOW_NS,
         START_NS + 3 * WINDOW_NS,
@@ -661,3 +711,61 @@ def test_totals_are_exact_whenever_batches_come(made, delays):
     assert sorted(commit for one in closed for commit in one.commits) == [
         (str(host), "first", window + 1) for host in range(HOSTS) for window in range(6)
     ]
+
+
+Times = list[list[int | None]]
+"""By host and window: how many windows late its batch comes; None: never."""
+
+
+def times(choices: Sequence[int | None]) -> st.SearchStrategy[Times]:
+    host = st.lists(st.sampled_from(choices), min_size=6, max_size=6)
+    return st.lists(host, min_size=HOSTS, max_size=HOSTS)
+
+
+def told(made: Sequence[Connection], delays: Times) -> Counter:
+    """What at least one end reports, added up window by window."""
+    found: Counter = Counter()
+    for one in made:
+        closed = one.opened + one.length
+        for window in range(6):
+            if {delays[one.client][window], delays[one.server][window]} == {None}:
+                continue
+            begin, end = window * TICKS if window else -TICKS, (window + 1) * TICKS
+            moved = min(closed, end) - max(one.opened, begin)
+            found["bytes"] += max(0, moved) * one.size
+            found["opened"] += 2 * (begin < one.opened <= end)
+            found["closed"] += 2 * (begin < closed <= end)
+    return +found
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(connections(), max_size=6),
+    times([0, 0, 0, None]) | times([0, 0, 1, 3, None]),
+    st.integers(0, 12),
+)
+def test_what_one_end_missed_counts_as_the_other_saw_it(made, delays, restart):
+    reducer = Reducer()
+    closed: list[ClosedWindow] = []
+    is_late = any(delay for host in delays for delay in host)
+    for now in range(10):
+        if now == restart and not is_late:  # what waits would have to be sent again
+            reducer = restarted(reducer)
+        for host in range(HOSTS):
+            for window in range(6):
+                delay = delays[host][window]
+                if delay is None or window + delay != now:
+                    continue
+                # What was killed comes back as another incarnation.
+                lives = str(delays[host][:window].count(None))
+                begin = window * TICKS if window else -TICKS
+                rows = rows_of_host(host, begin, (window + 1) * TICKS, made)
+                header = {"received_in": now, "incarnation": lives}
+                send(reducer, str(host), window, rows, **header)
+        closed += close(reducer, now)
+    closed += close(reducer, 12)
+    reducer.close()
+    found: Counter = Counter()
+    for (_, _, name), value in totals(closed, "bytes", "opened", "closed").items():
+        found[name] += value
+    assert found == told(made, delays)

@@ -83,6 +83,10 @@ class Source:
         self.last = max(self.last, window)
 
 
+def _began_before(source: Source, number: int) -> bool:
+    return source.first is not None and source.first < number
+
+
 def source_key(header: BatchHeader) -> int:
     """Return the key of the collector's process that made a batch."""
     return text_key("source", header.collector, header.incarnation)
@@ -139,6 +143,7 @@ class Windows:
         self.timing = timing
         self.collectors: dict[str, Collector] = {}
         self.reported: dict[int, set[str]] = {}  # which collectors had a batch
+        self.finished: dict[int, set[int]] = {}  # which sources had their last batch
         self.last_closed: int | None = None
         self._pending: dict[int, Pending] = {}
         self._late: dict[int, Pending] = {}
@@ -177,12 +182,34 @@ class Windows:
         pending.received.append(Received(batch, number, received_ns))
         if header.last_of_window:
             pending.complete.add(header.collector)
+            self.finished.setdefault(number, set()).add(source_key(header))
         self.reported.setdefault(number, set()).add(header.collector)
         return ""
 
     def live_collectors(self, number: int) -> set[str]:
         """Return the collectors that reported for a window or the one before."""
         return self.reported.get(number, set()) | self.reported.get(number - 1, set())
+
+    def whole_sources(
+        self, number: int, sources: Mapping[int, Source]
+    ) -> frozenset[int] | None:
+        """Return the sources whose collector has reported all it had in a window.
+
+        A collector that was started anew in that window does not know what its
+        predecessor would have reported, unless that has done so itself. None: of a
+        window that long ago it is not known any more.
+        """
+        finished = self.finished.get(number)
+        if finished is None:
+            is_old = number < min(self.finished, default=number)
+            return None if is_old else frozenset()
+        through = {
+            sources[key].collector
+            for key in finished
+            if key in sources and _began_before(sources[key], number)
+        }
+        successors = {key for key, one in sources.items() if one.collector in through}
+        return frozenset(finished | successors)
 
     def next_close_ns(self) -> int | None:
         """Return when the next window can be closed; it may be in the past."""
@@ -217,6 +244,11 @@ class Windows:
                 for number, names in self.reported.items()
                 if self.last_closed is not None and number <= self.last_closed
             ],
+            "finished": [
+                [number, sorted(keys)]
+                for number, keys in self.finished.items()
+                if self.last_closed is not None and number <= self.last_closed
+            ],
             "collectors": [
                 {**vars(one), "clock": list(one.clock.delays_ns)}
                 for one in self.collectors.values()
@@ -227,6 +259,9 @@ class Windows:
         """Take what to_json returned."""
         self.last_closed = value["last_closed"]
         self.reported = {number: set(names) for number, names in value["reported"]}
+        self.finished = {
+            number: set(keys) for number, keys in value.get("finished", ())
+        }
         for one in value["collectors"]:
             clock = Clock(deque(one["clock"], maxlen=_CLOCK_SAMPLES))
             self.collectors[one["name"]] = Collector(**{**one, "clock": clock})
@@ -235,8 +270,9 @@ class Windows:
         """Forget windows before this one, and all collectors but those kept."""
         for name in [name for name in self.collectors if name not in kept]:
             del self.collectors[name]
-        for old in [old for old in self.reported if old < number]:
-            del self.reported[old]
+        for windows in (self.reported, self.finished):
+            for old in [old for old in windows if old < number]:
+                del windows[old]
 
     def _close_ns(self, number: int, pending: Pending) -> int:
         before = self.reported.get(number - 1)

@@ -43,13 +43,19 @@ class Circumstances:
     """What the matching of one window must know besides its rows.
 
     ``live`` are the sources that still report; ``starting`` those whose first window
-    this is, so that their rows may cover only a part of it.
+    this is, so that their rows may cover only a part of it. ``whole`` are those that
+    have told all of this window: what they have no row of, they did not see. None: it
+    is too long ago to know. ``held_number`` and ``held_whole`` are the same of the
+    window that rows are held of.
     """
 
     number: int
     moment: Moment
     live: frozenset[int] = frozenset()
     starting: frozenset[int] = frozenset()
+    whole: frozenset[int] | None = frozenset()
+    held_number: int = 0
+    held_whole: frozenset[int] | None = frozenset()
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,8 @@ def match(
     known = [endpoints, *parts_of(memory.endpoints, _recent(now))]
     _find_servers(draft, rows, client_rows, known, now)
     draft.fill_servers(server_rows, servers, pairs, decided)
+    held_rows = server_rows[was_held[server_rows]]
+    draft.volume[held_rows] = decided.held_counts[servers.of[was_held[server_rows]]]
     fresh = np.zeros(len(servers.near), np.bool_)
     fresh[servers.of[~was_held[server_rows]]] = True
     _yield_to_servers(draft, rows, client_rows, servers, decided.keeps & fresh)
@@ -179,6 +187,7 @@ class _Decided:
     counts: Bool  # its volume
     held: Bool
     keeps: Bool  # although there is a client's row
+    held_counts: Bool  # volume of the rows that were held
 
 
 def _decide_servers(
@@ -199,15 +208,17 @@ def _decide_servers(
         servers.far[lonely],
     )
     was_seen = found.copy()
-    if now.moment is Moment.ON_TIME:
-        found &= is_in(remembered.source, now.live)
+    if now.whole is not None:
+        found &= is_in(remembered.source, now.whole)
+    if now.moment is not Moment.ON_TIME:
+        found |= _has_counted(memory, now.number, servers, lonely)
     known = has_row.copy()
     known[lonely[found]] = True
     named = was_seen & (remembered.source != 0)
     peer[lonely[named]] = draft.remember(remembered.take(np.flatnonzero(named)))
+    no = np.zeros(len(peer), np.bool_)
     if now.moment is Moment.RELEASED:
-        yes = np.ones(len(peer), np.bool_)
-        return _Decided(peer, ~yes, yes, ~yes, ~yes)
+        return _Decided(peer, known, ~known, no, no, no)
     asked = np.flatnonzero(~known | bool(now.starting))
     stood_in = was_held.copy()
     stood_in[lonely[was_seen]] = True  # if its client is dead, there is no waiting
@@ -224,7 +235,27 @@ def _decide_servers(
     held = counts & ~stood_in
     if now.moment is Moment.LATE:
         held[:] = False
-    return _Decided(peer, known, counts, held, keeps)
+    # Held rows were to see whether the client's row comes a window later, being read
+    # a moment later. Where its collector had told nothing of theirs, they count.
+    source = np.zeros(len(peer), np.int64)
+    source[has_row] = draft.ends.source[peer[has_row]]
+    source[lonely] = remembered.source
+    told = has_row.copy()
+    told[lonely[was_seen]] = True
+    if now.held_whole is not None:
+        told &= is_in(source, now.held_whole)
+    held_counts = ~told | keeps
+    waiting = np.flatnonzero(was_held)
+    held_counts[waiting] &= ~_has_counted(memory, now.held_number, servers, waiting)
+    return _Decided(peer, known, counts, held, keeps, held_counts)
+
+
+def _has_counted(memory: Memory, number: int, servers: Groups, chosen: Int64) -> Bool:
+    """Tell of which groups a client's row of this very window has counted."""
+    keys = servers.near[chosen], servers.far[chosen]
+    has_row, _ = find_ends(parts_of(memory.clients, [number]), *keys)
+    replaced, _ = find_ends(parts_of(memory.stood_in, [number]), *keys)
+    return has_row & ~replaced
 
 
 def _recent(now: Circumstances) -> range:

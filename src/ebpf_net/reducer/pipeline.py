@@ -292,11 +292,16 @@ class Reducer:
         with self._arrivals:
             live = self._windows.live_collectors(due.number)
             sources = dict(self._sources)
+            whole = self._windows.whole_sources(due.number, sources)
+            held_whole = self._windows.whole_sources(self._held[0], sources)
         return Circumstances(
             due.number,
             Moment.LATE if due.late else Moment.ON_TIME,
             frozenset(key for key, one in sources.items() if one.collector in live),
             frozenset(key for key, one in sources.items() if one.first == due.number),
+            whole,
+            self._held[0],
+            held_whole,
         )
 
     def _match(self, rows: Rows, was_held: Bool, now: Circumstances) -> Matched:
