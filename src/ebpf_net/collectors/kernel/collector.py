@@ -250,12 +250,12 @@ class KernelCollector:
 
     def _status(self) -> dict[str, int]:
         status = {f"lost.{reason}": count for reason, count in self._losses.items()}
+        status["lost.overflow_records"] = self._edges.overflowed_records
         for signal in self._source.signals:
             attach = signal.attach.split("/", 1)[0]
             status[f"signal.{signal.name}.{attach or 'none'}"] = int(bool(attach))
         return status | {
             "filtered.records": self._builder.filtered_records,
-            "overflow.records": self._edges.overflowed_records,
             "clock.steps": self._clock_steps,
             "docker.failures": self._docker.failures,
             "docker.dropped": self._docker.dropped,

@@ -1,7 +1,9 @@
 """The edges of the window that is open, and of all sockets that are.
 
 Memory is bounded: what finds no room is counted on an edge with addresses, ports and
-owner zero, one for each protocol and role, so that totals stay exact.
+owner zero, one for each protocol and role, so that the totals of this host stay exact.
+Those of several do not: such an edge says nothing of its other end, so where that end
+is observed, too, both count. How much that can be is told by ``overflowed_records``.
 """
 
 from __future__ import annotations
