@@ -16,7 +16,6 @@ from ebpf_net.intake.decode import DecodedBatch
 from ebpf_net.reducer.keys import text_key
 
 CLOCK_TOLERANCE_NS = 50_000_000
-CLOCK_STEP_NS = 60_000_000_000  # no request takes that long
 """Offsets below this are the network's delay rather than a wrong clock."""
 
 _CLOCK_SAMPLES = 16
@@ -37,9 +36,16 @@ class Clock:
 
     delays_ns: deque[int] = field(default_factory=lambda: deque(maxlen=_CLOCK_SAMPLES))
 
-    def observe(self, delay_ns: int) -> None:
-        """Note a batch's delay; one longer than any request is a clock set back."""
-        if self.delays_ns and delay_ns - min(self.delays_ns) > CLOCK_STEP_NS:
+    steps: int = 0
+
+    def observe(self, delay_ns: int, steps: int) -> None:
+        """Note a batch's delay; what was learned before the clock was set is void.
+
+        ``steps`` is how often it had been set when the batch was made: one that was
+        made before and sent after is dated by the clock that dated it.
+        """
+        if steps != self.steps:
+            self.steps = steps
             self.delays_ns.clear()
         self.delays_ns.append(delay_ns)
 
@@ -61,7 +67,8 @@ class Collector:
 
     def hear(self, header: BatchHeader, received_ns: int, sent_ns: int) -> None:
         """Note a batch."""
-        self.clock.observe(received_ns - sent_ns)
+        steps = header.status.get("clock.steps", self.clock.steps)
+        self.clock.observe(received_ns - sent_ns, steps)
         self.last_received_ns = max(self.last_received_ns, received_ns)
         self.host = header.host
 
