@@ -215,6 +215,9 @@ def test_retransmits_on_a_lossy_path_are_as_tcp_info_says(
     server.call(serve, path.right_address, 7002, 1000, 30_000)
     client.call(open_connections, path.right_address, 7002, 3)
     client.call(exchange, 20, 1000, 30_000)
+    # The last acknowledgement may be lost, and data be sent once more.
+    wait_until(lambda: not client.call(read_client_info).unacked, 10)
+    wait_until(lambda: not server.call(read_server_info).unacked, 10)
     at_client = client.call(read_client_info)
     at_server = server.call(read_server_info)
     watch.scan()
