@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from ebpf_net.collectors.clock import SystemClock
+from ebpf_net.collectors.hosts import HostLabels, read_host
 from ebpf_net.collectors.kernel.cgroup_tree import find_cgroup_root
-from ebpf_net.collectors.kernel.clock import SystemClock
 from ebpf_net.collectors.kernel.collector import CollectorOptions, KernelCollector
-from ebpf_net.collectors.kernel.hosts import HostLabels, read_host
 from ebpf_net.collectors.kernel.source import KernelSource, SourceOptions
 from ebpf_net.intake.batch import Batch, BatchKind
 from ebpf_net.intake.decode import decode_tables

@@ -12,7 +12,7 @@ import zstandard
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ebpf_net.collectors.kernel.encode import encode_body
+from ebpf_net.collectors.encode import encode_body
 from ebpf_net.errors import BatchError
 from ebpf_net.intake.batch import BatchKind
 from ebpf_net.intake.decode import (

@@ -8,11 +8,11 @@ from dataclasses import replace
 from ebpf_net.cli.certificates import check_certificate
 from ebpf_net.cli.data_directory import check_writable, locked_data_directory
 from ebpf_net.cli.signals import stop_at_signals
+from ebpf_net.collectors.clock import SystemClock
+from ebpf_net.collectors.hosts import HostLabels, read_host
 from ebpf_net.collectors.kernel.capabilities import Capability, drop_capabilities
 from ebpf_net.collectors.kernel.cgroup_tree import find_cgroup_root
-from ebpf_net.collectors.kernel.clock import SystemClock
 from ebpf_net.collectors.kernel.collector import CollectorOptions, KernelCollector
-from ebpf_net.collectors.kernel.hosts import HostLabels, read_host
 from ebpf_net.collectors.kernel.source import KernelSource, SourceOptions
 from ebpf_net.errors import SettingError
 from ebpf_net.intake.batch import Batch

@@ -3,12 +3,12 @@ from dataclasses import replace
 
 import pytest
 
+from ebpf_net.collectors.hosts import Host, HostLabels
 from ebpf_net.collectors.kernel.collector import (
     CollectorOptions,
     KernelCollector,
     collector_id,
 )
-from ebpf_net.collectors.kernel.hosts import Host, HostLabels
 from ebpf_net.intake.batch import BatchKind
 from ebpf_net.intake.decode import decode_tables
 from ebpf_net.testing.kernel import (

@@ -9,30 +9,25 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ebpf_net.collectors.batches import BatchMaker
+from ebpf_net.collectors.clock import Clock
+from ebpf_net.collectors.encode import Table, count_rows
+from ebpf_net.collectors.free_memory import return_free_memory
+from ebpf_net.collectors.hosts import Host
 from ebpf_net.collectors.kernel.cgroup_filter import CgroupFilter
 from ebpf_net.collectors.kernel.cgroup_tree import CgroupTree, find_cgroup_root
 from ebpf_net.collectors.kernel.cgroups import CgroupTable
-from ebpf_net.collectors.kernel.clock import Clock
 from ebpf_net.collectors.kernel.docker import DockerApi
+from ebpf_net.collectors.kernel.edge_parts import MAX_BATCH_ROWS, split_edges
 from ebpf_net.collectors.kernel.edges import EdgeTable
-from ebpf_net.collectors.kernel.encode import (
-    MAX_BATCH_ROWS,
-    Table,
-    count_rows,
-    encode_body,
-    split_edges,
-)
-from ebpf_net.collectors.kernel.free_memory import return_free_memory
-from ebpf_net.collectors.kernel.hosts import Host
 from ebpf_net.collectors.kernel.processes import ProcessTable
 from ebpf_net.collectors.kernel.source import KernelSource
 from ebpf_net.collectors.kernel.window import WindowBuilder, WindowTables
-from ebpf_net.intake.batch import Batch, BatchHeader, BatchKind
+from ebpf_net.intake.batch import Batch
 
 _LOG = logging.getLogger(__name__)
 
@@ -83,8 +78,9 @@ class KernelCollector:
         self._clock = clock
         self._options = options
         self._send = send
-        self._identity = collector_id(options)
-        self._incarnation = str(uuid.uuid4())
+        self._batches = BatchMaker(
+            collector_id(options), options.host.host_id, clock.wall_ns(), self._status
+        )
         self._stopped = threading.Event()
         self._docker = DockerApi(options.docker_socket)
         self._cgroups = self._make_cgroups()
@@ -97,9 +93,6 @@ class KernelCollector:
             leave_out_loopback=options.leave_out_loopback,
         )
         self._host_is_told = False
-        self._header_lock = threading.Lock()
-        self._sequence = 0
-        self._window_ns = (clock.wall_ns(), clock.wall_ns())
         self._clock_steps = 0
         self._began_ns = clock.monotonic_ns()  # the running window
         self._clock_offset_ns = clock.wall_ns() - clock.monotonic_ns()
@@ -128,9 +121,7 @@ class KernelCollector:
     def snapshot(self) -> Batch:
         """Return the whole reference tables as a batch."""
         tables = {"hosts": self._options.host.columns(), **self._builder.snapshot()}
-        with self._header_lock:
-            header = self._header(BatchKind.SNAPSHOT, last_of_window=True)
-        return Batch(header, encode_body(tables), count_rows(tables))
+        return self._batches.snapshot(tables)
 
     def _collect_window(self, start_ns: int, end_ns: int) -> tuple[int, int]:
         """Collect until the window's end, or a stop; return the next window's times."""
@@ -182,17 +173,13 @@ class KernelCollector:
             for name, table in window.references.items()
             if count_rows({name: table})
         }
-        parts = split_edges(window.edges, MAX_BATCH_ROWS)
-        for number, part in enumerate(parts, 1):
-            tables |= {"edges": part.edges, "edge_samples": part.samples}
-            with self._header_lock:
-                self._sequence += 1
-                self._window_ns = start_ns, end_ns
-                header = self._header(
-                    BatchKind.WINDOW, last_of_window=number == len(parts)
-                )
-            self._send(Batch(header, encode_body(tables), count_rows(tables)))
-            tables = {}
+        edges: list[dict[str, Table]] = [
+            {"edges": part.edges, "edge_samples": part.samples}
+            for part in split_edges(window.edges, MAX_BATCH_ROWS)
+        ]
+        edges[0] = tables | edges[0]
+        for batch in self._batches.window(edges, start_ns, end_ns):
+            self._send(batch)
 
     def _recount_after_loss(self) -> None:
         losses = self._source.losses()
@@ -234,19 +221,6 @@ class KernelCollector:
     def _boundary_after(self, time_ns: int) -> int:
         interval_ns = int(self._options.interval_seconds * _SECOND_NS)
         return (time_ns // interval_ns + 1) * interval_ns
-
-    def _header(self, kind: BatchKind, *, last_of_window: bool) -> BatchHeader:
-        return BatchHeader(
-            collector=self._identity,
-            incarnation=self._incarnation,
-            host=self._options.host.host_id,
-            kind=kind,
-            sequence=self._sequence,
-            window_start_ns=self._window_ns[0],
-            window_end_ns=self._window_ns[1],
-            last_of_window=last_of_window,
-            status=self._status(),
-        )
 
     def _status(self) -> dict[str, int]:
         status = {f"lost.{reason}": count for reason, count in self._losses.items()}

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ebpf_net.collectors.encode import Table
 from ebpf_net.collectors.kernel.addresses import are_loopback
 from ebpf_net.collectors.kernel.cgroups import CgroupTable, ContainerDetails
 from ebpf_net.collectors.kernel.edge_facts import KEY_COLUMNS, EdgeFacts, Int64s
 from ebpf_net.collectors.kernel.edges import EdgeColumns, EdgeTable
-from ebpf_net.collectors.kernel.encode import Table
 from ebpf_net.collectors.kernel.processes import ProcessTable
 from ebpf_net.collectors.kernel.records import TcpFlag, TcpRole
 from ebpf_net.collectors.kernel.roles import SocketRoles

@@ -5,8 +5,7 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from ebpf_net.collectors.kernel.edges import EdgeColumns
-from ebpf_net.collectors.kernel.encode import count_rows, encode_body, split_edges
+from ebpf_net.collectors.encode import count_rows, encode_body
 from ebpf_net.schema import EDGE_SAMPLES, EDGES, PROCESSES
 
 ARROW_TYPES = {"bool": pa.bool_()}
@@ -87,21 +86,3 @@ def test_rows_of_all_tables_are_counted():
         )
         == 7
     )
-
-
-def test_splitting_keeps_samples_with_their_edges():
-    samples = {
-        "edge": np.array([0, 1, 1, 2, 4], np.int32),
-        "count": np.array([1, 2, 3, 4, 5], np.int32),
-        "bucket": np.zeros(5, np.int16),
-        "kind": np.ones(5, np.int8),
-    }
-    parts = split_edges(EdgeColumns(numeric(EDGES, 5), samples), max_rows=2)
-    assert [part.edges["open"].tolist() for part in parts] == [[0, 1], [2, 3], [4]]
-    assert [part.samples["edge"].tolist() for part in parts] == [[0, 1, 1], [0], [0]]
-    assert [part.samples["count"].tolist() for part in parts] == [[1, 2, 3], [4], [5]]
-
-
-def test_a_small_window_is_one_part():
-    columns = EdgeColumns(numeric(EDGES, 0), numeric(EDGE_SAMPLES, 0))
-    assert split_edges(columns, max_rows=2) == [columns]

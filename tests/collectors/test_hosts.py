@@ -1,6 +1,6 @@
 import os
 
-from ebpf_net.collectors.kernel.hosts import HostLabels, read_host
+from ebpf_net.collectors.hosts import HostLabels, read_host
 from ebpf_net.schema import HOSTS
 
 
@@ -37,9 +37,7 @@ def test_the_label_is_the_host_id(tmp_path):
 def test_the_boot_stands_for_a_machine_without_id(tmp_path, monkeypatch):
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/machine-id").write_text("\n")
-    monkeypatch.setattr(
-        "ebpf_net.collectors.kernel.hosts._MACHINE_IDS", ("etc/machine-id",)
-    )
-    monkeypatch.setattr("ebpf_net.collectors.kernel.hosts._ROOT", tmp_path)
+    monkeypatch.setattr("ebpf_net.collectors.hosts._MACHINE_IDS", ("etc/machine-id",))
+    monkeypatch.setattr("ebpf_net.collectors.hosts._ROOT", tmp_path)
     host = read_host(HostLabels())
     assert host.machine_id == host.boot_id.replace("-", "") != ""

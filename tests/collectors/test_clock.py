@@ -1,6 +1,6 @@
 import time
 
-from ebpf_net.collectors.kernel.clock import SystemClock
+from ebpf_net.collectors.clock import SystemClock
 
 
 def test_the_clocks_are_those_of_the_machine():

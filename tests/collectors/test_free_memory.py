@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_net.collectors.kernel import free_memory
+from ebpf_net.collectors import free_memory
 
 
 def resident_kib():

@@ -17,11 +17,9 @@ import numpy.typing as npt
 import zstandard
 from nanoarrow.ipc import StreamWriter  # type: ignore[import-untyped]
 
-from ebpf_net.collectors.kernel.edges import EdgeColumns
 from ebpf_net.schema import TABLES
 
 ZSTD_LEVEL = 1
-MAX_BATCH_ROWS = 200_000
 
 NumericColumn = npt.NDArray[Any]
 Table = Mapping[str, NumericColumn | Sequence[str]]
@@ -47,23 +45,6 @@ def encode_body(tables: Mapping[str, Table]) -> bytes:
 def count_rows(tables: Mapping[str, Table]) -> int:
     """Return the number of rows of all tables together."""
     return sum(_length(table) for table in tables.values())
-
-
-def split_edges(columns: EdgeColumns, max_rows: int) -> list[EdgeColumns]:
-    """Split into parts of at most ``max_rows`` edges, samples with their edges."""
-    count = _length(columns.edges)
-    if count <= max_rows:
-        return [columns]
-    parts = []
-    owners = columns.samples["edge"]
-    for start in range(0, count, max_rows):
-        stop = min(start + max_rows, count)
-        first, last = np.searchsorted(owners, [start, stop])
-        samples = {name: column[first:last] for name, column in columns.samples.items()}
-        samples["edge"] = samples["edge"] - np.int32(start)
-        edges = {name: column[start:stop] for name, column in columns.edges.items()}
-        parts.append(EdgeColumns(edges, samples))
-    return parts
 
 
 @functools.cache
