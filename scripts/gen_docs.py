@@ -36,6 +36,12 @@ _LABEL_MEANINGS = {
     "process.name": "Name of the process (`comm`).",
     "container.name": "Name of the container.",
     "pod": "Name of the pod.",
+    "service.name": "Kubernetes Service that the client asked for.",
+    "node.name": "Kubernetes node that the end runs on.",
+    "region": "Region of the node.",
+    "k8s.cluster.name": "Name of the Kubernetes cluster.",
+    "k8s.cluster.uid": "Uid of its namespace `kube-system`.",
+    "geo.country.iso_code": "Country of a public address, by `GEOIP_PATH`.",
 }
 
 

@@ -27,4 +27,5 @@ def test_reference_tables_have_their_key_and_a_mark_for_removal():
 
 
 def test_an_az_end_has_no_label_of_a_single_node():
-    assert set(NODE_LABELS) - set(AZ_LABELS) == {"id", "ip", "pod", "workload.uid"}
+    single = {"id", "ip", "pod", "workload.uid", "node.name"}
+    assert set(NODE_LABELS) - set(AZ_LABELS) == single

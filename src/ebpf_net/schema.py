@@ -75,6 +75,7 @@ EDGES: Columns = (
     ("netns", "int64"),  # inode number
     ("process_id", "int64"),  # key of processes; 0: unknown
     ("cgroup_id", "int64"),  # key of cgroups; 0: unknown
+    ("translation_id", "int64"),  # key of translations; 0: addresses are as sent
     ("bytes_sent", "int64"),  # payload
     ("bytes_received", "int64"),
     ("packets_sent", "int64"),  # TCP segments, UDP datagrams
@@ -101,7 +102,9 @@ EDGES: Columns = (
 )
 """One row: all connections of one process (or cgroup) with one remote (address, port)
 in one window. The key is (local_address, remote_address, netns, process_id, cgroup_id,
-local_port, remote_port, protocol, role), unique within a batch."""
+translation_id, local_port, remote_port, protocol, role), unique within a batch. Where
+this host translates addresses, local and remote are the true ones of client and server:
+what the sockets saw instead is in ``translations``."""
 
 EDGE_SAMPLES: Columns = (
     ("edge", "int32"),  # row number in the same batch's edges
@@ -144,20 +147,140 @@ CGROUPS: Columns = (
     ("labels", "string"),  # the container's labels, a JSON object
     ("removed", "bool"),
 )
+TRANSLATIONS: Columns = (
+    ("translation_id", "int64"),  # a hash of the columns below
+    ("client_address_high", "int64"),  # who connects
+    ("client_address_low", "int64"),
+    ("service_address_high", "int64"),  # what the client asked for
+    ("service_address_low", "int64"),
+    ("outer_address_high", "int64"),  # the client as the server sees it
+    ("outer_address_low", "int64"),
+    ("server_address_high", "int64"),  # who answers
+    ("server_address_low", "int64"),
+    ("service_port", "int32"),
+    ("server_port", "int32"),
+    ("protocol", "int8"),
+    ("removed", "bool"),
+)
+"""Address translations of a host that were in use, whoever's the connection was: its
+own, or one that it forwards. Ephemeral ports are left out."""
+
+KUBERNETES_CLUSTERS: Columns = (
+    ("cluster_uid", "string"),
+    ("name", "string"),
+    ("removed", "bool"),
+)
+KUBERNETES_NODES: Columns = (
+    ("node_uid", "string"),
+    ("name", "string"),
+    ("machine_id", "string"),  # as of ``hosts``, without dashes
+    ("boot_id", "string"),  # as of ``hosts``
+    ("provider_id", "string"),
+    ("instance_type", "string"),
+    ("zone", "string"),
+    ("region", "string"),
+    ("labels", "string"),  # those allowed, a JSON object
+    ("removed", "bool"),
+)
+KUBERNETES_NAMESPACES: Columns = (
+    ("namespace_uid", "string"),
+    ("name", "string"),
+    ("labels", "string"),
+    ("removed", "bool"),
+)
+KUBERNETES_PODS: Columns = (
+    ("pod_uid", "string"),
+    ("name", "string"),
+    ("namespace", "string"),
+    ("node_name", "string"),
+    ("phase", "string"),
+    ("workload_kind", "string"),  # of the topmost owner; Pod where nobody owns it
+    ("workload_name", "string"),
+    ("workload_uid", "string"),
+    ("image_version", "string"),  # of its containers, distinct, sorted, with commas
+    ("labels", "string"),
+    ("annotations", "string"),
+    ("host_network", "bool"),
+    ("removed", "bool"),
+)
+KUBERNETES_CONTAINERS: Columns = (
+    ("container_key", "string"),  # pod uid, slash, name
+    ("pod_uid", "string"),
+    ("name", "string"),
+    ("kind", "string"),  # container, init or ephemeral
+    ("container_id", "string"),  # without "containerd://"
+    ("image", "string"),
+    ("image_version", "string"),
+    ("removed", "bool"),
+)
+KUBERNETES_SERVICES: Columns = (
+    ("service_uid", "string"),
+    ("name", "string"),
+    ("namespace", "string"),
+    ("type", "string"),
+    ("labels", "string"),
+    ("removed", "bool"),
+)
+KUBERNETES_ADDRESSES: Columns = (
+    ("address_key", "string"),  # owner uid and the address, port, protocol; unique
+    ("kind", "string"),  # pod, service, node, node_port or load_balancer
+    ("owner_uid", "string"),  # of a pod, service or node
+    ("address_high", "int64"),
+    ("address_low", "int64"),
+    ("from_ns", "int64"),  # Unix time since when; 0: always
+    ("until_ns", "int64"),  # until when; 0: still
+    ("port", "int32"),  # 0: any
+    ("protocol", "int8"),  # 0: any
+    ("removed", "bool"),
+)
+"""Who had which address when. ``node_port``: address 0 is any node's; the owner is the
+service. External addresses of a service are ``load_balancer``. A pod on the host's
+network has none: its address is the node's."""
+KUBERNETES_ENDPOINTS: Columns = (
+    ("endpoint_key", "string"),  # service uid and the address, port, protocol
+    ("service_uid", "string"),
+    ("pod_uid", "string"),  # "" where it is no pod
+    ("address_high", "int64"),
+    ("address_low", "int64"),
+    ("port", "int32"),
+    ("protocol", "int8"),
+    ("removed", "bool"),
+)
+
 TABLES: Mapping[str, Columns] = {
     "edges": EDGES,
     "edge_samples": EDGE_SAMPLES,
     "hosts": HOSTS,
     "processes": PROCESSES,
     "cgroups": CGROUPS,
+    "translations": TRANSLATIONS,
+    "kubernetes_clusters": KUBERNETES_CLUSTERS,
+    "kubernetes_nodes": KUBERNETES_NODES,
+    "kubernetes_namespaces": KUBERNETES_NAMESPACES,
+    "kubernetes_pods": KUBERNETES_PODS,
+    "kubernetes_containers": KUBERNETES_CONTAINERS,
+    "kubernetes_services": KUBERNETES_SERVICES,
+    "kubernetes_addresses": KUBERNETES_ADDRESSES,
+    "kubernetes_endpoints": KUBERNETES_ENDPOINTS,
 }
 REFERENCE_KEYS: Mapping[str, str] = {
     "hosts": "host_id",
     "processes": "process_id",
     "cgroups": "cgroup_id",
+    "translations": "translation_id",
+    "kubernetes_clusters": "cluster_uid",
+    "kubernetes_nodes": "node_uid",
+    "kubernetes_namespaces": "namespace_uid",
+    "kubernetes_pods": "pod_uid",
+    "kubernetes_containers": "container_key",
+    "kubernetes_services": "service_uid",
+    "kubernetes_addresses": "address_key",
+    "kubernetes_endpoints": "endpoint_key",
 }
 """Reference tables and their key column. A row replaces the row of the same collector,
-incarnation and key; one with ``removed`` ends it."""
+incarnation and key; one with ``removed`` ends it. A ``removed`` row of
+``kubernetes_addresses`` has ``until_ns``. The tables of a host describe that host; the
+``kubernetes_*`` ones describe the cluster that the same collector names."""
 
 NODE_LABELS: tuple[str, ...] = (
     "workload.name",
@@ -172,11 +295,19 @@ NODE_LABELS: tuple[str, ...] = (
     "process.name",
     "container.name",
     "pod",
+    "service.name",
+    "node.name",
+    "region",
+    "k8s.cluster.name",
+    "k8s.cluster.uid",
+    "geo.country.iso_code",
 )
 """Labels of one end; exporters put ``source.`` or ``dest.`` before them."""
 
 AZ_LABELS: tuple[str, ...] = tuple(
-    label for label in NODE_LABELS if label not in ("id", "ip", "pod", "workload.uid")
+    label
+    for label in NODE_LABELS
+    if label not in ("id", "ip", "pod", "workload.uid", "node.name")
 )
 """Labels of an end at the ``az`` side of a level; the others are empty there."""
 

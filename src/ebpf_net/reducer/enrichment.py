@@ -20,7 +20,7 @@ from ebpf_net.reducer.keys import Bool, Int64, combine, is_loopback
 from ebpf_net.reducer.matching import Matched
 from ebpf_net.reducer.memory import Ends, concat_ends, no_ends
 from ebpf_net.reducer.rows import Rows
-from ebpf_net.schema import NODE_LABELS
+from ebpf_net.schema import AZ_LABELS, NODE_LABELS
 
 Int32 = NDArray[np.int32]
 
@@ -130,6 +130,12 @@ _COLUMNS: Mapping[str, str] = {
     "process.name": "process",
     "container.name": "container",
     "pod": "pod",
+    "service.name": "''",
+    "node.name": "''",
+    "region": "''",
+    "k8s.cluster.name": "''",
+    "k8s.cluster.uid": "''",
+    "geo.country.iso_code": "''",
 }
 
 
@@ -282,7 +288,7 @@ def _resolve(
 def _labels_sql(detail: Detail) -> str:
     columns = dict(_COLUMNS)
     if not detail.addresses:
-        columns |= dict.fromkeys(("id", "ip", "pod", "workload.uid"), "''")
+        columns |= dict.fromkeys(set(NODE_LABELS) - set(AZ_LABELS), "''")
     elif not detail.ip:
         columns["ip"] = "''"
     chosen = ", ".join(f'{sql} AS "{label}"' for label, sql in columns.items())

@@ -75,6 +75,12 @@ def make_large_level(node_count: int, edge_count: int, samples_each: int = 4) ->
             "process.name": _texts("java-", numbers % 50),
             "container.name": _texts("main-", numbers % 20),
             "pod": _texts("checkout-service-7d9c6b5f4-", numbers),
+            "service.name": _texts("checkout-", numbers % 200),
+            "node.name": _texts("node-", numbers % 100),
+            "region": _texts("eu-central-", numbers % 2),
+            "k8s.cluster.name": _texts("production-", numbers % 2),
+            "k8s.cluster.uid": _texts("6f0e0b1c-28a2-4d0e-", numbers % 2),
+            "geo.country.iso_code": _texts("D", numbers % 2),
         }
     )
     pairs = random.choice(node_count * node_count, edge_count, replace=False)

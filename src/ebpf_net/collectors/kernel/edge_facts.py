@@ -52,6 +52,7 @@ KEY_COLUMNS = (
     "netns",
     "process_id",
     "cgroup_id",
+    "translation_id",
     "ends",  # local port << 32 | remote port << 16 | protocol << 8 | role
 )
 

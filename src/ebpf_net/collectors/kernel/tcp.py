@@ -111,6 +111,7 @@ def _key(records: Records, roles: Int64s, keep_client_port: bool) -> tuple[Int64
         records["netns"].astype(np.int64),
         process_ids(records["pid"], records["owner_start_ns"]),
         records["cgroup_id"].astype(np.int64),
+        np.zeros(records.size, np.int64),
         pack_ends(ports, Protocol.TCP, roles, keep_client_port),
     )
 

@@ -54,6 +54,7 @@ def _key(keys: Records, values: Records, keep_client_port: bool) -> tuple[Int64s
         values["netns"].astype(np.int64),
         process_ids(values["pid"], values["owner_start_ns"]),
         values["cgroup_id"].astype(np.int64),
+        np.zeros(values.size, np.int64),
         pack_ends(ports, Protocol.UDP, roles, keep_client_port),
     )
 
