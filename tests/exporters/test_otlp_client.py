@@ -196,7 +196,7 @@ def test_rejected_points_are_counted():
 
 
 def test_only_the_failed_request_is_sent_again():
-    large = make_window({"id_id": make_large_level(100, 9_000)})
+    large = make_window({"id_id": make_large_level(100, 7_000)})
     with (
         GrpcReceiver([Reply(), AWAY]) as receiver,
         exporter_to(receiver) as exporter,
@@ -204,7 +204,7 @@ def test_only_the_failed_request_is_sent_again():
         assert export(exporter, large) == [True]
         found = take_all(receiver)
         assert len(found) == 3
-        assert sum(len(points["tcp.bytes"]) for points in found) == 9_000
+        assert sum(len(points["tcp.bytes"]) for points in found) == 7_000
         assert receiver.refused.qsize() == 1
 
 
