@@ -1,12 +1,13 @@
 """Compile the BPF programs into one object file.
 
-``python bpf/build.py OUTPUT [ARCH]``; needs clang and bpftool, no make and no headers
-of the running kernel.
+``python bpf/build.py OUTPUT [ARCH]``; needs clang and what libbpf.py needs, no make and
+no headers of the running kernel.
 """
 
 from __future__ import annotations
 
 import platform
+import runpy
 import shutil
 import subprocess
 import sys
@@ -26,10 +27,13 @@ def build(output: Path, arch: str | None = None) -> None:
     if machine not in TARGETS:
         raise BuildError(f"architecture is '{machine}', expected one of {TARGETS}")
     output.parent.mkdir(parents=True, exist_ok=True)
+    libbpf = runpy.run_path(str(SOURCE / "libbpf.py"))
+    libbpf["build_libbpf"]()
     unlinked = output.with_name(output.name + ".unlinked")
-    _run([*_compiler(), f"-D__TARGET_ARCH_{TARGETS[machine]}"], unlinked)
+    compiler = [*_compiler(), f"-I{libbpf['INCLUDE']}"]
+    _run([*compiler, f"-D__TARGET_ARCH_{TARGETS[machine]}"], unlinked)
     # A pass through the linker drops DWARF and what BTF says twice.
-    _call([_tool("bpftool"), "gen", "object", str(output), str(unlinked)])
+    _call([str(libbpf["LINKER"]), str(output), str(unlinked)])
     unlinked.unlink()
 
 
@@ -56,7 +60,7 @@ def _call(command: list[str]) -> None:
 def _tool(name: str) -> str:
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
     if not found:
-        raise BuildError(f"{name} is not installed: apt-get install clang bpftool")
+        raise BuildError(f"{name} is not installed: apt-get install clang")
     return found
 
 

@@ -7,13 +7,12 @@ OBJECT the programs are compiled first.
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from read_btf import read_btf
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "src/ebpf_net/collectors/kernel/records.py"
@@ -54,22 +53,14 @@ def main() -> int:
 
 def _generate(built: Path | None) -> str:
     if built:
-        return _text(_read_types(built))
+        return _text(read_btf(built))
     sys.path.insert(0, str(ROOT / "bpf"))
     from build import build  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "kernel.bpf.o"
         build(path)
-        return _text(_read_types(path))
-
-
-def _read_types(built: Path) -> list[dict[str, Any]]:
-    tool = shutil.which("bpftool") or "/usr/sbin/bpftool"
-    command = [tool, "-j", "btf", "dump", "file", str(built)]
-    dumped = subprocess.run(command, capture_output=True, text=True, check=True)
-    types: list[dict[str, Any]] = json.loads(dumped.stdout)["types"]
-    return types
+        return _text(read_btf(path))
 
 
 def _text(types: list[dict[str, Any]]) -> str:

@@ -1,12 +1,9 @@
 """From load to the end: what is attached, with which rights, and what remains."""
 
-import json
 import multiprocessing
 import os
-import shutil
 import signal
 import socket
-import subprocess
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -21,6 +18,7 @@ from ebpf_net.collectors.kernel.records import TcpFlag
 from ebpf_net.collectors.kernel.source import KernelSource, SourceOptions, preflight
 from ebpf_net.errors import KernelError
 from tests.bpf.watch import Watch
+from tests.world.bpf_objects import exists
 from tests.world.hosts import Network
 from tests.world.tcp_traffic import (
     connect_in_vain,
@@ -51,12 +49,8 @@ def in_a_process_of_its_own(function: Callable[[], object]) -> object:
         return pool.submit(function).result(60)
 
 
-def list_of_kernel(kind: str) -> set[int]:
-    tool = shutil.which("bpftool") or "/usr/sbin/bpftool"
-    shown = subprocess.run(
-        [tool, "-j", kind, "show"], capture_output=True, text=True, check=True
-    )
-    return {each["id"] for each in json.loads(shown.stdout)}
+def those_in_kernel(kind: str, ids: set[int]) -> set[int]:
+    return {each for each in ids if exists((kind, each))}
 
 
 def owned_by(pid: int, kind: str) -> set[int]:
@@ -98,13 +92,13 @@ def test_nothing_remains_in_the_kernel_after_a_kill() -> None:
     assert victim.pid
     owned = {kind: owned_by(victim.pid, kind) for kind in ("prog", "map", "link")}
     assert len(owned["link"]) >= len(SIGNALS)
-    assert owned["link"] <= list_of_kernel("link")
+    assert owned["link"] == those_in_kernel("link", owned["link"])
     os.kill(victim.pid, signal.SIGKILL)
     victim.join()
     wait_until(
-        lambda: not any(owned[kind] & list_of_kernel(kind) for kind in owned),
+        lambda: not any(those_in_kernel(kind, owned[kind]) for kind in owned),
         20,
-        lambda: {kind: owned[kind] & list_of_kernel(kind) for kind in owned},
+        lambda: {kind: those_in_kernel(kind, owned[kind]) for kind in owned},
     )
 
 
@@ -120,7 +114,7 @@ def test_close_detaches_and_may_be_repeated() -> None:
     source.close()
     source.close()
     assert owned
-    wait_until(lambda: not owned & list_of_kernel("link"), 20)
+    wait_until(lambda: not those_in_kernel("link", owned), 20)
 
 
 def test_three_capabilities_suffice() -> None:

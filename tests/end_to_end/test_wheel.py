@@ -27,7 +27,8 @@ def wheel(tmp_path: Path) -> Path:
     subprocess.run(["git", "clone", "-q", ROOT, copy], check=True)
     archive = _build(copy, "build_sdist", tmp_path)
     with tarfile.open(archive) as sources:
-        sources.extractall(tmp_path / "sources", filter="data")
+        sources.extraction_filter = getattr(tarfile, "data_filter", None)
+        sources.extractall(tmp_path / "sources")
     (source,) = (tmp_path / "sources").iterdir()
     return _build(source, "build_wheel", tmp_path)
 

@@ -1,13 +1,15 @@
 """Build ``_libbpf``: the calls of libbpf that we make, and the loops that must be C.
 
-libbpf, libelf and zlib are linked in from Debian's static archives, so that the wheel
-runs on machines that have none of them. Run by setuptools (``cffi_modules``), or by
+libbpf is compiled by bpf/libbpf.py; libelf and what it needs are linked in from the
+distribution's static archives, so that the wheel runs on machines that have none of
+them. Run by setuptools (``cffi_modules``), or by
 hand: ``python src/ebpf_net/collectors/kernel/_libbpf_build.py``.
 """
 
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import subprocess
 import tempfile
@@ -63,7 +65,16 @@ int ebn_keep_capabilities(uint64_t mask);
 """
 
 
-def _archive(name: str) -> str:
+def _archives() -> list[str]:
+    """The static libraries. libelf needs libzstd since 0.189, where it is built so."""
+    return [
+        str(libbpf["ARCHIVE"]),
+        *(_archive("libelf.a"), _archive("libz.a")),
+        *filter(None, [_archive("libzstd.a", required=False)]),
+    ]
+
+
+def _archive(name: str, *, required: bool = True) -> str:
     """The path of a static library, as the compiler finds it."""
     compiler = os.environ.get("CC", "cc").split()[0]
     found = subprocess.run(
@@ -72,27 +83,30 @@ def _archive(name: str) -> str:
         text=True,
         check=True,
     ).stdout.strip()
-    if "/" not in found:
+    if "/" in found:
+        return found
+    if required:
         raise RuntimeError(
-            f"{name} was not found: apt-get install libbpf-dev libelf-dev zlib1g-dev"
+            f"{name} was not found: apt-get install libelf-dev zlib1g-dev"
         )
-    return found
+    return ""
 
 
+libbpf = runpy.run_path(str(HERE.parents[3] / "bpf" / "libbpf.py"))
+libbpf["build_libbpf"]()
 ffibuilder = FFI()
 ffibuilder.cdef(DECLARATIONS)
 ffibuilder.set_source(
     "ebpf_net.collectors.kernel._libbpf",
     (HERE / "libbpf.c").read_text(),
     py_limited_api=True,
-    extra_objects=[_archive(f"lib{name}.a") for name in ("bpf", "elf", "z")],
+    include_dirs=[str(libbpf["INCLUDE"])],
+    extra_objects=_archives(),
     extra_compile_args=["-O2", "-fvisibility=hidden"],
     extra_link_args=[
-        # The archives are compiled for programs, not for shared objects: every symbol
-        # must be bound here, also the one variable of libc that they use (see
-        # quiet_stderr in libbpf.c).
+        # libelf.a is compiled for programs, not for shared objects: every symbol must
+        # be bound here.
         "-Wl,--exclude-libs,ALL",
-        "-Wl,--defsym=stderr=quiet_stderr",
         "-Wl,-z,text",
     ],
 )

@@ -22,13 +22,9 @@
 #include <bpf/libbpf.h>
 
 /*
- * The static archives of a distribution are made for executables. Two things in them cannot go
- * into a shared object, and are replaced: libbpf's reference to `stderr` (the linker is told to
- * take this variable; libbpf only writes to it before our print function is set), and libelf's
- * elf_error.o with its thread-local variable of the wrong kind.
+ * A distribution's libelf.a is made for executables. One thing in it cannot go into a shared
+ * object and is replaced: elf_error.o with its thread-local variable of the wrong kind.
  */
-__attribute__((visibility("hidden"))) FILE *quiet_stderr;
-
 static _Thread_local int elf_last_error;
 
 void __libelf_seterrno(int value);
@@ -51,6 +47,24 @@ int elf_errno(void)
 const char *elf_errmsg(int error)
 {
 	return error || elf_last_error ? "not a usable ELF object" : NULL;
+}
+
+/*
+ * libelf 0.192 leaves these out of its archive. The tree is only of ranges that a caller asks for
+ * by offset, and libbpf asks for none, so it stays empty.
+ */
+__attribute__((weak)) void eu_search_tree_init(void **tree);
+__attribute__((weak)) void eu_search_tree_fini(void **tree, void (*release)(void *));
+
+__attribute__((weak)) void eu_search_tree_init(void **tree)
+{
+	*tree = NULL;
+}
+
+__attribute__((weak)) void eu_search_tree_fini(void **tree, void (*release)(void *))
+{
+	(void)tree;
+	(void)release;
 }
 
 /* ---- what libbpf says, kept for the error message ---- */
