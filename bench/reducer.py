@@ -25,6 +25,7 @@ WORKLOADS = 200
 PROCESSES = 2 * WORKLOADS  # of a host
 PAIRS = 5_000  # workloads that talk to one another
 MAPPED = 0xFFFF << 32
+VOLUME = ("bytes_sent", "bytes_received", "packets_sent", "packets_received")
 
 
 def make_window(
@@ -50,7 +51,7 @@ def make_window(
     )
     protocol = np.where(port == 53, int(Protocol.UDP), int(Protocol.TCP))
     counts = np.random.default_rng(seed + number)
-    volume = {name: counts.integers(0, 1_000_000, edges) for name, _ in EDGES[7:11]}
+    volume = {name: counts.integers(0, 1_000_000, edges) for name in VOLUME}
     client_seen = random.random(edges) < 0.95
     server_seen = (random.random(edges) < 0.95) | ~client_seen
     batches = []
