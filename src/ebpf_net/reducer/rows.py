@@ -23,7 +23,12 @@ def arrow_schema(columns: Columns) -> pa.Schema:
     )  # fmt: skip
 
 
-EDGES_SCHEMA = arrow_schema(EDGES)
+_ADDED: Columns = (
+    ("outer_address_high", "int64"),  # the client as the server sees it; 0: as it is
+    ("outer_address_low", "int64"),
+    ("yields", "int8"),  # 1: a client's row, but the servers' rows have the volume
+)
+EDGES_SCHEMA = arrow_schema((*EDGES, *_ADDED))
 SAMPLES_SCHEMA = arrow_schema(EDGE_SAMPLES)
 
 
@@ -72,7 +77,7 @@ class Rows:
 
     @cached_property
     def addresses(self) -> Addresses:
-        """Addresses of client and server."""
+        """Addresses of client and server, as the server sees them."""
         local_high, local_low = (
             self.int64("local_address_high"),
             self.int64("local_address_low"),
@@ -82,9 +87,17 @@ class Rows:
             self.int64("remote_address_low"),
         )
         client = self.is_client
+        outer_high = self.int64("outer_address_high")
+        outer_low = self.int64("outer_address_low")
+        client_high = np.where(client, local_high, remote_high)
+        client_low = np.where(client, local_low, remote_low)
+        translated = (outer_high | outer_low) != 0
+        if translated.any():
+            client_high = np.where(translated, outer_high, client_high)
+            client_low = np.where(translated, outer_low, client_low)
         return Addresses(
-            np.where(client, local_high, remote_high),
-            np.where(client, local_low, remote_low),
+            client_high,
+            client_low,
             np.where(client, remote_high, local_high),
             np.where(client, remote_low, local_low),
         )
@@ -107,6 +120,12 @@ class Rows:
         """Bytes in both directions: which of several rows is the busiest."""
         total: Int64 = self.int64("bytes_sent") + self.int64("bytes_received")
         return total
+
+    def without_samples(self, index: Int64) -> Rows:
+        """Return the rows at these places, as often as they are named."""
+        samples = self.samples.slice(0, 0)
+        source, boot = self.source[index], self.boot[index]
+        return Rows(self.edges.take(index), samples, source, boot)
 
     def take(self, chosen: Bool) -> Rows:
         """Return the chosen rows with their samples."""
@@ -154,6 +173,10 @@ def no_rows() -> Rows:
 def make_rows(edges: pa.Table, samples: pa.Table, source: int, boot: int) -> Rows:
     """Return one batch's rows."""
     count = edges.num_rows
+    for name, kind in _ADDED:
+        edges = edges.append_column(
+            EDGES_SCHEMA.field(name), pa.array(np.zeros(count, kind))
+        )
     return Rows(
         edges,
         _wide_samples(samples, 0),

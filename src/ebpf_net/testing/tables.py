@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -70,6 +71,36 @@ def client_row(client: str, server: str, port: int, **values: int) -> Row:
 def server_row(client: str, server: str, port: int, **values: int) -> Row:
     """Build the server's row of an edge."""
     return make_edge(server, client, port, Role.SERVER, **values)
+
+
+def translation_row(
+    client: str,
+    service: tuple[str, int],
+    outer: str,
+    server: tuple[str, int],
+    protocol: int = int(Protocol.TCP),
+) -> Mapping[str, int]:
+    """Build a row of translations; ``service`` and ``server`` are address and port."""
+    ends = {
+        "client": client,
+        "service": service[0],
+        "outer": outer,
+        "server": server[0],
+    }
+    values = {
+        f"{end}_address_{half}": part
+        for end, address in ends.items()
+        for half, part in zip(("high", "low"), split_address(address), strict=True)
+    }
+    content = repr((client, service, outer, server, protocol)).encode()
+    digest = hashlib.blake2b(content, digest_size=8).digest()
+    return {
+        "translation_id": int.from_bytes(digest, "little", signed=True),
+        "service_port": service[1],
+        "server_port": server[1],
+        "protocol": protocol,
+        **values,
+    }
 
 
 def make_header(window: int = 0, **values: object) -> BatchHeader:

@@ -1,0 +1,215 @@
+"""What a translation known elsewhere makes of the ends' rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from ebpf_net.reducer.keys import text_key
+from ebpf_net.reducer.rows import Rows, concat_rows, make_rows
+from ebpf_net.reducer.translation import translate
+from ebpf_net.testing.tables import (
+    client_row,
+    make_table,
+    server_row,
+    split_address,
+    translation_row,
+)
+
+NO_SAMPLES = make_table("edge_samples", [])
+CLIENT, OTHER_CLIENT = "10.0.0.1", "10.0.0.2"
+VIRTUAL, GATEWAY = "10.96.0.1", "192.168.0.1"
+SERVER, OTHER_SERVER = "10.1.0.1", "10.1.0.2"
+
+
+def rows_of(host: str, *rows: dict) -> Rows:
+    return make_rows(
+        make_table("edges", rows), NO_SAMPLES, text_key(host), text_key(host)
+    )
+
+
+def table_of(host: str, *rows: dict) -> pa.Table:
+    table = make_table("translations", rows)
+    source = np.full(table.num_rows, text_key(host), np.int64)
+    return table.append_column("source", pa.array(source))
+
+
+def everybody(keys):
+    return np.ones(len(keys), np.bool_)
+
+
+def nobody(keys):
+    return np.zeros(len(keys), np.bool_)
+
+
+def destinations(rows: Rows) -> list[tuple[int, int, int]]:
+    """Server's address, port, and whether the servers have the volume."""
+    chosen = np.flatnonzero(rows.is_client)
+    return [
+        (int(rows.addresses.server_low[place]), int(rows.server_port[place]),
+         int(rows.int64("yields")[place]))
+        for place in chosen
+    ]  # fmt: skip
+
+
+def low(address: str) -> int:
+    return split_address(address)[1]
+
+
+def paired(rows: Rows) -> list[tuple[int, int]]:
+    """Places of clients' and servers' rows with one far key."""
+    far = rows.keys.far
+    return [
+        (int(client), int(server))
+        for client in np.flatnonzero(rows.is_client)
+        for server in np.flatnonzero(~rows.is_client)
+        if far[client] == far[server]
+    ]
+
+
+def test_without_translations_nothing_changes():
+    rows = rows_of("a", client_row(CLIENT, VIRTUAL, 80))
+    assert translate(rows, table_of("c"), everybody).rows is rows
+
+
+def test_ends_meet_whose_addresses_were_both_translated_elsewhere():
+    rows = concat_rows(
+        [
+            rows_of("a", client_row(CLIENT, VIRTUAL, 80, bytes_sent=7)),
+            rows_of("b", server_row(GATEWAY, SERVER, 8080)),
+        ]
+    )
+    table = table_of(
+        "c", translation_row(CLIENT, (VIRTUAL, 80), GATEWAY, (SERVER, 8080))
+    )
+    translated = translate(rows, table, nobody)
+    assert paired(rows) == []
+    assert paired(translated.rows) == [(0, 1)]
+    assert destinations(translated.rows) == [(low(SERVER), 8080, 0)]
+    assert translated.rows.int64("local_address_low").tolist()[0] == low(CLIENT)
+    assert translated.rows.int64("bytes_sent").tolist() == [7, 0]
+    assert translated.rows.int64("translation_id")[0] != 0
+    assert translated.unresolved == 0
+
+
+def test_what_a_clients_own_host_has_translated_is_seen_from_outside():
+    known = translation_row(CLIENT, (VIRTUAL, 80), GATEWAY, (SERVER, 8080))
+    rows = concat_rows(
+        [
+            rows_of(
+                "a",
+                client_row(
+                    CLIENT, SERVER, 8080, translation_id=known["translation_id"]
+                ),
+            ),
+            rows_of("b", server_row(GATEWAY, SERVER, 8080)),
+        ]
+    )
+    assert paired(translate(rows, table_of("a", known), nobody).rows) == [(0, 1)]
+
+
+def test_what_the_servers_host_has_translated_meets_a_client_that_knows_nothing():
+    known = translation_row(CLIENT, (VIRTUAL, 30080), GATEWAY, (SERVER, 8080))
+    rows = concat_rows(
+        [
+            rows_of("a", client_row(CLIENT, VIRTUAL, 30080)),
+            rows_of(
+                "b",
+                server_row(
+                    CLIENT, SERVER, 8080, translation_id=known["translation_id"]
+                ),
+            ),
+        ]
+    )
+    assert paired(translate(rows, table_of("b", known), nobody).rows) == [(0, 1)]
+
+
+def test_protocol_and_port_tell_translations_apart():
+    known = translation_row(CLIENT, (VIRTUAL, 53), CLIENT, (SERVER, 53), protocol=17)
+    rows = rows_of(
+        "a",
+        client_row(CLIENT, VIRTUAL, 53),
+        client_row(CLIENT, VIRTUAL, 53, protocol=17),
+        client_row(CLIENT, VIRTUAL, 54, protocol=17),
+    )
+    translated = translate(rows, table_of("c", known), nobody)
+    assert [one[0] for one in destinations(translated.rows)] == [
+        low(VIRTUAL),
+        low(SERVER),
+        low(VIRTUAL),
+    ]
+
+
+BALANCED = (
+    translation_row(CLIENT, (VIRTUAL, 80), CLIENT, (SERVER, 8080)),
+    translation_row(CLIENT, (VIRTUAL, 80), CLIENT, (OTHER_SERVER, 8080)),
+)
+BALANCED_ROWS = concat_rows(
+    [
+        rows_of("a", client_row(CLIENT, VIRTUAL, 80, bytes_sent=10, retransmits=2)),
+        rows_of("b", server_row(CLIENT, SERVER, 8080, bytes_received=4)),
+        rows_of("d", server_row(CLIENT, OTHER_SERVER, 8080, bytes_received=6)),
+    ]
+)
+
+
+def test_watched_servers_have_the_volume_of_what_was_balanced_between_them():
+    translated = translate(BALANCED_ROWS, table_of("c", *BALANCED), everybody)
+    rows = translated.rows
+    assert translated.unresolved == 0
+    assert sorted(destinations(rows)) == [
+        (low(SERVER), 8080, 1),
+        (low(OTHER_SERVER), 8080, 1),
+    ]
+    assert sorted(server for _, server in paired(rows)) == [1, 2]
+    # What only the client measures is told once.
+    assert int(rows.int64("retransmits").sum()) == 2
+
+
+def test_what_is_balanced_to_servers_unwatched_counts_for_what_was_asked():
+    translated = translate(BALANCED_ROWS, table_of("c", *BALANCED), nobody)
+    assert translated.unresolved == 1
+    assert sorted(destinations(translated.rows)) == sorted(
+        [(low(VIRTUAL), 80, 0), (low(SERVER), 8080, 0), (low(OTHER_SERVER), 8080, 0)]
+    )
+    sent = translated.rows.int64("bytes_sent")[translated.rows.is_client]
+    assert sorted(sent.tolist()) == [0, 0, 10]
+
+
+def test_servers_that_see_several_clients_as_one_do_not_decide():
+    shared = (
+        *(
+            translation_row(client, (VIRTUAL, 80), GATEWAY, (server, 8080))
+            for client in (CLIENT, OTHER_CLIENT)
+            for server in (SERVER, OTHER_SERVER)
+        ),
+    )
+    rows = concat_rows(
+        [
+            rows_of(
+                "a",
+                client_row(CLIENT, VIRTUAL, 80, bytes_sent=10),
+                client_row(OTHER_CLIENT, VIRTUAL, 80, bytes_sent=20),
+            ),
+            rows_of("b", server_row(GATEWAY, SERVER, 8080, bytes_received=30)),
+        ]
+    )
+    translated = translate(rows, table_of("c", *shared), everybody)
+    assert translated.unresolved == 2
+    assert not translated.rows.int64("yields").any()
+
+
+def test_a_host_knows_its_own_connections_better_than_by_their_ends():
+    translated = translate(BALANCED_ROWS, table_of("a", *BALANCED), everybody)
+    assert translated.unresolved == 1
+    assert not translated.rows.int64("yields").any()
+
+
+def test_repeated_and_empty_translations_are_one():
+    same = BALANCED[0]
+    nothing = translation_row(CLIENT, (VIRTUAL, 80), CLIENT, (VIRTUAL, 80))
+    table = pa.concat_tables(
+        [table_of("c", same, nothing), table_of("d", same, nothing)]
+    )
+    translated = translate(BALANCED_ROWS, table, nobody)
+    assert destinations(translated.rows) == [(low(SERVER), 8080, 0)]
