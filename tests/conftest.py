@@ -1,3 +1,7 @@
 """Fixtures of tests/world, for every test."""
 
-pytest_plugins = ["tests.world.hosts", "tests.world.otel_collector"]
+pytest_plugins = [
+    "tests.world.hosts",
+    "tests.world.kubernetes",
+    "tests.world.otel_collector",
+]

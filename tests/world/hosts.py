@@ -70,8 +70,9 @@ def remove_cgroup(directory: Path) -> None:
     (directory / "cgroup.kill").write_text("1")
     below = [path for path in directory.rglob("*") if path.is_dir()]
     for path in [*sorted(below, reverse=True), directory]:
-        procs = path / "cgroup.procs"
-        wait_until(lambda procs=procs: not procs.read_text(), 20)
+        # Those that are ending are no longer in cgroup.procs.
+        events = path / "cgroup.events"
+        wait_until(lambda events=events: "populated 0" in events.read_text(), 20)
         path.rmdir()
 
 
@@ -206,7 +207,7 @@ class Network:
 @pytest.fixture
 def network(tmp_path: Path) -> Iterator[Network]:
     """A network without hosts yet."""
-    _remove_leftovers()
+    remove_leftovers()
     network = Network(tmp_path)
     try:
         yield network
@@ -214,15 +215,17 @@ def network(tmp_path: Path) -> Iterator[Network]:
         network.close()
 
 
-def _remove_leftovers() -> None:
+def remove_leftovers() -> None:
+    """Remove the cgroups and namespaces of runs that were killed."""
     for cgroup in cgroup_root().glob(f"{_PREFIX}-*"):
-        if _is_left_over(cgroup.name):
+        if is_left_over(cgroup.name):
             remove_cgroup(cgroup)
     for netns in Path("/run/netns").glob(f"{_PREFIX}-*"):
-        if _is_left_over(netns.name):
+        if is_left_over(netns.name):
             run("ip", "netns", "delete", netns.name)
 
 
-def _is_left_over(name: str) -> bool:
+def is_left_over(name: str) -> bool:
+    """Tell whether a thing of this name was made by a run that is over."""
     match = re.match(rf"{_PREFIX}-(\d+)-", name)
     return bool(match) and not Path(f"/proc/{match[1]}").exists()

@@ -1,0 +1,351 @@
+"""A real Kubernetes cluster of one node, on a host of the test.
+
+Everything that it makes is in the host's network namespace, its cgroup and a mount
+namespace, so that two clusters do not meet and nothing stays behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+
+from tests.world.hosts import (
+    Host,
+    Network,
+    cgroup_root,
+    is_left_over,
+    remove_leftovers,
+    run,
+)
+from tests.world.kubernetes_api import SERVICE_NETWORKS, ApiServer, Object
+from tests.world.kubernetes_node import (
+    CLUSTER_NETWORKS,
+    Node,
+    kill_cgroup,
+    list_hierarchies,
+)
+from tests.world.kubernetes_programs import kubernetes_program
+from tests.world.programs import Program
+from tests.world.waiting import wait_until
+from tests.world.workers import Worker
+
+_PREFIX = "ebpfnet-kubernetes"
+
+
+class KubernetesCluster:
+    """The control plane and one node. ``proxy_mode`` is iptables or nftables.
+
+    ``api_address`` is reached from the test's own network namespace, and from pods.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        name: str = "node-1",
+        proxy_mode: str = "iptables",
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        self.network = network
+        self.host = network.host(name)
+        self._programs: list[Program] = []
+        # Sockets' paths may not be longer than 104 characters.
+        prefix = f"{_PREFIX}-{os.getpid()}-"
+        self.directory = Path(tempfile.mkdtemp(prefix=prefix))
+        try:
+            self._start(proxy_mode, dict(labels or {}))
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, proxy_mode: str, labels: dict[str, str]) -> None:
+        address = _join(self.host)
+        self.api = ApiServer(
+            self.directory,
+            address,
+            (6443, 2379, 2380),
+            self._start_on_host,
+            (
+                *("--bind-address", "0.0.0.0"),
+                *("--advertise-address", self.host.address),
+            ),
+            (self.host.address,),
+        )
+        self.kubeconfig = self.api.kubeconfig
+        self.controllers = self._start_controllers()
+        self.scheduler = self._start_scheduler()
+        zone = {
+            "topology.kubernetes.io/region": "region-1",
+            "topology.kubernetes.io/zone": "zone-a",
+            "node.kubernetes.io/instance-type": "test.large",
+        }
+        self.api.wait_ready()
+        self.node = Node(
+            self.host,
+            self.directory,
+            self.api,
+            self._start_on_host,
+            proxy_mode,
+            {**zone, **labels},
+        )
+        self.wait_for(self._is_node_ready, 60)
+        self.wait_for(self._has_service_account, 60)
+
+    def stop(self) -> None:
+        """End it and remove all that it made but the host."""
+        kill_cgroup(self.host.cgroup.path)
+        for program in self._programs:
+            program.kill()
+        shutil.rmtree(self.directory)
+
+    def __enter__(self) -> KubernetesCluster:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def kubectl(
+        self, *arguments: str | Path, text: str | None = None, namespace: str = ""
+    ) -> str:
+        """Run kubectl as the administrator and return what it prints."""
+        return self.api.kubectl(*arguments, text=text, namespace=namespace)
+
+    def apply(self, *manifests: str | Mapping[str, object]) -> None:
+        """Apply manifests: YAML, or objects."""
+        documents = [
+            text if isinstance(text, str) else json.dumps(text) for text in manifests
+        ]
+        self.kubectl("apply", "-f", "-", text="\n---\n".join(documents))
+
+    def delete(self, *arguments: str) -> None:
+        """Delete objects, named as to kubectl, and wait until they are gone."""
+        self.kubectl("delete", "--wait", "--ignore-not-found", *arguments)
+
+    def wait_for(
+        self, condition: Callable[[], object], timeout_seconds: float = 60
+    ) -> None:
+        """Wait until ``condition()``; the error tells pods and events."""
+        wait_until(condition, timeout_seconds, self.describe)
+
+    def pods(self, selector: str = "", namespace: str = "default") -> list[Object]:
+        """Return the pods with these labels that are not being deleted."""
+        query = f"?labelSelector={selector}" if selector else ""
+        path = f"/api/v1/namespaces/{namespace}/pods{query}"
+        pods: list[Object] = self.api.request("GET", path)["items"]
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+    def wait_for_pods(
+        self, selector: str, count: int, namespace: str = "default"
+    ) -> list[Object]:
+        """Wait until there are exactly so many, all ready, and return them."""
+        pods: list[Object] = []
+
+        def are_ready() -> bool:
+            pods[:] = self.pods(selector, namespace)
+            return len(pods) == count and all(map(is_ready, pods))
+
+        self.wait_for(are_ready, 90)
+        return pods
+
+    def wait_for_service(self, name: str, namespace: str = "default") -> None:
+        """Wait until kube-proxy sends calls to exactly the endpoints that are ready."""
+        self.wait_for(
+            lambda: (
+                self.node.list_proxied(namespace, name)
+                == self._list_endpoints(namespace, name)
+            )
+        )
+
+    def _list_endpoints(self, namespace: str, service: str) -> set[str]:
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+        query = f"?labelSelector=kubernetes.io/service-name={service}"
+        return {
+            address.replace(":", ".")
+            for part in self.api.request("GET", path + query)["items"]
+            for endpoint in part["endpoints"] or []
+            if endpoint["conditions"]["ready"]
+            for address in endpoint["addresses"]
+        }
+
+    def call(self, pod: str, *arguments: str, namespace: str = "default") -> Object:
+        """Run ``ebpf-net-test call`` in a running pod and return what it counted."""
+        command = ("exec", pod, "--", "/bin/ebpf-net-test", "call", *arguments)
+        return _read_report(self.kubectl(*command, namespace=namespace))
+
+    def logs(self, pod: str, namespace: str = "default") -> str:
+        """Return what a pod printed."""
+        return self.kubectl("logs", pod, namespace=namespace)
+
+    def counted(self, pod: str, namespace: str = "default") -> Object:
+        """Return the last counts that ``ebpf-net-test`` printed in a pod."""
+        return _read_report(self.logs(pod, namespace))
+
+    def pod(self, name: str, namespace: str = "default") -> Object:
+        """Return a pod."""
+        return self.api.request("GET", f"/api/v1/namespaces/{namespace}/pods/{name}")
+
+    def service_addresses(self, name: str, namespace: str = "default") -> list[str]:
+        """Return the cluster addresses of a Service, IPv4 first."""
+        path = f"/api/v1/namespaces/{namespace}/services/{name}"
+        addresses: list[str] = self.api.request("GET", path)["spec"]["clusterIPs"]
+        return addresses
+
+    def worker(self, pod: str, namespace: str = "default") -> Worker:
+        """Start a process in a pod's only container that calls Python functions."""
+        status = self.pod(pod, namespace)["status"]
+        identity = status["containerStatuses"][0]["containerID"].split("://")[1]
+        root = cgroup_root() / self.host.cgroup.path.lstrip("/")
+        cgroup = next(path for path in root.rglob(identity) if path.is_dir())
+        pid = (cgroup / "cgroup.procs").read_text().split()[0]
+        return Worker(cgroup, Path(f"/proc/{pid}/ns/net"))
+
+    def pod_cgroups(self, uid: str) -> list[str]:
+        """Return the cgroups of v2 of a pod's containers, its pause container's too."""
+        root = cgroup_root()
+        return [
+            f"/{path.relative_to(root)}"
+            for path in (root / self.host.cgroup.path.lstrip("/")).rglob("*")
+            if path.is_dir() and path.parent.name == f"pod{uid}"
+        ]
+
+    def kill_api_server(self) -> None:
+        """Kill the API server; all watches break off."""
+        self.api.kill()
+
+    def start_api_server(self) -> None:
+        """Start the API server that was killed and wait until it is ready."""
+        self.api.start()
+        self.api.wait_ready()
+
+    def compact_etcd(self) -> int:
+        """Throw old revisions away; see ``expire_watches``."""
+        return self.api.compact()
+
+    def expire_watches(self) -> None:
+        """Break all watches off, and let those that resume earlier be answered 410.
+
+        Compaction alone does not: the API server's cache still has old revisions.
+        """
+        self.kill_api_server()
+        self.compact_etcd()
+        self.start_api_server()
+
+    def describe(self) -> str:
+        """Return pods and events, as kubectl prints them."""
+        try:
+            pods = self.kubectl("get", "pods", "-A", "-o", "wide")
+            return pods + self.kubectl("get", "events", "-A")
+        except RuntimeError as error:
+            return str(error)
+
+    def _is_node_ready(self) -> bool:
+        nodes = self.api.request("GET", "/api/v1/nodes")["items"]
+        return bool(nodes) and is_ready(nodes[0]) and not nodes[0]["spec"].get("taints")
+
+    def _has_service_account(self) -> bool:
+        path = "/api/v1/namespaces/default/serviceaccounts"
+        return bool(self.api.request("GET", path)["items"])
+
+    def _start_controllers(self) -> Program:
+        authority = self.api.authority
+        kubeconfig = self.api.write_kubeconfig(
+            "controllers", "system:kube-controller-manager"
+        )
+        arguments: list[str | Path] = [
+            kubernetes_program("kube-controller-manager"),
+            *("--kubeconfig", kubeconfig, "--leader-elect=false"),
+            *("--authentication-skip-lookup", "--bind-address", "127.0.0.1"),
+            *("--flex-volume-plugin-dir", self.directory / "volume-plugins"),
+            *("--allocate-node-cidrs", "--cluster-cidr", CLUSTER_NETWORKS),
+            *("--service-cluster-ip-range", SERVICE_NETWORKS),
+            *("--service-account-private-key-file", authority.service_account_key),
+            *("--root-ca-file", authority.certificate),
+            "--use-service-account-credentials",
+        ]
+        return self._run(arguments)
+
+    def _start_scheduler(self) -> Program:
+        kubeconfig = self.api.write_kubeconfig("scheduler", "system:kube-scheduler")
+        arguments: list[str | Path] = [
+            kubernetes_program("kube-scheduler"),
+            *("--kubeconfig", kubeconfig, "--leader-elect=false"),
+            *("--authentication-skip-lookup", "--bind-address", "127.0.0.1"),
+        ]
+        return self._run(arguments)
+
+    def _run(self, arguments: list[str | Path]) -> Program:
+        log = self.directory / f"{Path(arguments[0]).name}.log"
+        return self._start_on_host(arguments, log)
+
+    def _start_on_host(self, arguments: Sequence[str | Path], log: Path) -> Program:
+        program = Program(self.host.wrap(arguments), log)
+        self._programs.append(program)
+        return program
+
+
+def is_ready(thing: Object) -> bool:
+    """Tell whether a pod or a node has the condition Ready."""
+    return any(
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for condition in thing.get("status", {}).get("conditions", [])
+    )
+
+
+def _read_report(text: str) -> Object:
+    report: Object = json.loads(text.splitlines()[-1])
+    return report
+
+
+def _join(host: Host) -> str:
+    """Join the host to the test's network namespace and return the host's address."""
+    taken = run("ip", "-4", "address", "show")
+    number = next(n for n in range(256) if f"100.127.{n}.1/" not in taken)
+    name = f"ebpfnetk{number}"
+    run(
+        *("ip", "link", "add", name, "type", "veth"),
+        *("peer", "name", "test", "netns", host.netns),
+    )
+    run("ip", "address", "add", f"100.127.{number}.1/30", "dev", name)
+    run("ip", "link", "set", name, "up")
+    host.ip("address", "add", f"100.127.{number}.2/30", "dev", "test")
+    host.ip("link", "set", "test", "up")
+    return f"100.127.{number}.2"
+
+
+@pytest.fixture(scope="session")
+def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesCluster]:
+    """The cluster that tests share, with one node called node-1.
+
+    Its host's network is for clients outside: ``kubernetes.network.host("name")``.
+    """
+    remove_kubernetes_leftovers()
+    network = Network(tmp_path_factory.mktemp("kubernetes"))
+    try:
+        with KubernetesCluster(network) as cluster:
+            yield cluster
+    finally:
+        network.close()
+
+
+def remove_kubernetes_leftovers() -> None:
+    """Remove what killed test runs left: processes, cgroups, namespaces, files."""
+    remove_leftovers()
+    for hierarchy in list_hierarchies():
+        for cgroup in hierarchy.glob("ebpfnet-*"):
+            if is_left_over(cgroup.name):
+                kill_cgroup(f"/{cgroup.name}")
+    for directory in Path(tempfile.gettempdir()).glob(f"{_PREFIX}-*"):
+        pid = directory.name.split("-")[2]
+        if not Path("/proc", pid).exists():
+            shutil.rmtree(directory)

@@ -1,0 +1,3 @@
+module ebpf-net.test/traffic
+
+go 1.25

@@ -1,0 +1,295 @@
+"""What makes a host of the test a Kubernetes node: containerd, kubelet, kube-proxy.
+
+Their mounts stay in a mount namespace of their own and end with it. Ports, rules,
+interfaces and cgroups are the host's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.world.hosts import Host, cgroup_root, remove_cgroup, run
+from tests.world.kubernetes_api import ApiServer, Start
+from tests.world.kubernetes_images import PAUSE_IMAGE, write_images
+from tests.world.kubernetes_programs import kubernetes_program
+from tests.world.programs import Program
+from tests.world.waiting import wait_until
+
+CLUSTER_NETWORKS = "10.244.0.0/16,fd44::/48"
+POD_NETWORK = "10.244.0.0/24"
+POD_NETWORK6 = "fd44::/64"
+
+# kubelet sets these for the whole machine; in its mount namespace they are plain files.
+_SYSCTLS = {
+    "vm/overcommit_memory": "1",
+    "vm/panic_on_oom": "0",
+    "kernel/panic": "10",
+    "kernel/panic_on_oops": "1",
+    "kernel/keys/root_maxkeys": "1000000",
+    "kernel/keys/root_maxbytes": "25000000",
+}
+
+_CONTAINERD = """\
+version = 2
+root = "{directory}/containerd"
+state = "{directory}/containerd-state"
+disabled_plugins = ["io.containerd.internal.v1.opt"]
+[grpc]
+address = "{directory}/containerd.sock"
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "{pause}"
+restrict_oom_score_adj = true
+disable_apparmor = true
+netns_mounts_under_state_dir = true
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "/usr/lib/cni"
+conf_dir = "{directory}/cni"
+"""
+
+
+class Node:
+    """One node on a host. Its pods' cgroups are below the host's."""
+
+    def __init__(
+        self,
+        host: Host,
+        directory: Path,
+        api: ApiServer,
+        start: Start,
+        proxy_mode: str,
+        labels: dict[str, str],
+    ) -> None:
+        self.host = host
+        self.name = host.name
+        self.socket = directory / "containerd.sock"
+        self._directory = directory
+        self._api = api
+        self._start = start
+        self._labels = labels
+        self._proxy_mode = proxy_mode
+        self._make_cgroups()
+        self._set_up_network()
+        self._mounts = self._enter_mount_namespace()
+        self.containerd = self._start_containerd()
+        self._import_images()
+        self.kubelet = self._start_kubelet()
+        self.proxy = self._start_proxy()
+
+    def start(self, arguments: Sequence[str | Path], log: Path) -> Program:
+        """Start a program on the host, in the node's mount namespace."""
+        namespace = f"--mount=/proc/{self._mounts.pid}/ns/mnt"
+        return self._start(["nsenter", namespace, "--", *arguments], log)
+
+    def ctr(self, *arguments: str | Path) -> str:
+        """Run containerd's own client for Kubernetes' containers."""
+        return run("ctr", "--address", self.socket, "--namespace", "k8s.io", *arguments)
+
+    def list_proxied(self, namespace: str, service: str) -> set[str]:
+        """Return the endpoints' addresses to which kube-proxy sends a Service's calls.
+
+        They are read from its rules. Dots stand for the colons of IPv6.
+        """
+        if self._proxy_mode == "nftables":
+            rules = run(*self.host.wrap(["nft", "list", "ruleset"]))
+            pattern = rf"goto endpoint-\w+-{namespace}/{service}/\w+/\w*__([^/]+)/"
+        else:
+            commands = ("iptables-save", "ip6tables-save")
+            rules = "".join(run(*self.host.wrap([command])) for command in commands)
+            name = rf'"?{namespace}/{service}(?::\w+)?"?'
+            pattern = rf"--comment {name} .*--to-destination \[?([^] ]+?)\]?:\d+\n"
+        return {address.replace(":", ".") for address in re.findall(pattern, rules)}
+
+    def _make_cgroups(self) -> None:
+        for hierarchy in list_hierarchies():
+            directory = hierarchy / self.host.cgroup.path.lstrip("/")
+            for path in (directory.parent, directory):
+                path.mkdir(exist_ok=True)
+                for name in ("cpuset.cpus", "cpuset.mems"):
+                    if (path / name).exists():
+                        (path / name).write_text((path.parent / name).read_text())
+
+    def _set_up_network(self) -> None:
+        settings = {
+            "ipv4/ip_forward": "1",
+            "ipv6/conf/all/forwarding": "1",
+            "bridge/bridge-nf-call-iptables": "1",
+            "bridge/bridge-nf-call-ip6tables": "1",
+            "ipv6/conf/default/accept_dad": "0",
+        }
+        for name, value in settings.items():
+            script = f"echo {value} >/proc/sys/net/{name}"
+            run(*self.host.wrap(["sh", "-c", script]))
+        routes = [[{"dst": "0.0.0.0/0"}], [{"dst": "::/0"}]]
+        ranges = [[{"subnet": POD_NETWORK}], [{"subnet": POD_NETWORK6}]]
+        bridge = {
+            "type": "bridge",
+            "bridge": "cni0",
+            "isGateway": True,
+            "ipMasq": True,
+            "hairpinMode": True,
+            "ipam": {
+                "type": "host-local",
+                "ranges": ranges,
+                "routes": [route for family in routes for route in family],
+                "dataDir": str(self._directory / "addresses"),
+            },
+        }
+        plugins = [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}]
+        configuration = {"cniVersion": "1.0.0", "name": "pods", "plugins": plugins}
+        (self._directory / "cni").mkdir()
+        path = self._directory / "cni" / "10-pods.conflist"
+        path.write_text(json.dumps(configuration))
+
+    def _enter_mount_namespace(self) -> Program:
+        """Start what holds the mount namespace, with directories of its own."""
+        lines = ["set -e", "mount --make-rshared /"]
+        for name in ("var/lib", "var/log", "run"):
+            private = self._directory / name
+            private.mkdir(parents=True)
+            lines.append(f"mount --bind {shlex.quote(str(private))} /{name}")
+        for name, value in _SYSCTLS.items():
+            setting = self._directory / name.replace("/", "-")
+            setting.write_text(f"{value}\n")
+            lines.append(f"mount --bind {shlex.quote(str(setting))} /proc/sys/{name}")
+        ready = self._directory / "mounted"
+        lines += [f"touch {shlex.quote(str(ready))}", "exec sleep infinity"]
+        unshare = ("unshare", "--mount", "--propagation", "slave")
+        program = self._start(
+            [*unshare, "sh", "-c", "\n".join(lines)], self._directory / "mounts.log"
+        )
+        program.wait_ready(ready.exists)
+        return program
+
+    def _start_containerd(self) -> Program:
+        configuration = self._directory / "containerd.toml"
+        configuration.write_text(
+            _CONTAINERD.format(directory=self._directory, pause=PAUSE_IMAGE)
+        )
+        program = self.start(
+            ["containerd", "--config", configuration],
+            self._directory / "containerd.log",
+        )
+        program.wait_ready(self._containerd_answers)
+        return program
+
+    def _containerd_answers(self) -> bool:
+        try:
+            self.ctr("version")
+        except RuntimeError:
+            return False
+        return True
+
+    def _import_images(self) -> None:
+        for archive in write_images(self._directory):
+            self.ctr("images", "import", archive)
+
+    def _start_kubelet(self) -> Program:
+        directory = self._directory
+        resolver = directory / "resolv.conf"
+        resolver.write_text("")
+        configuration = {
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+            "authentication": {
+                "anonymous": {"enabled": False},
+                "webhook": {"enabled": False},
+                "x509": {"clientCAFile": str(self._api.authority.certificate)},
+            },
+            "authorization": {"mode": "AlwaysAllow"},
+            "cgroupDriver": "cgroupfs",
+            "cgroupRoot": self.host.cgroup.path,
+            "failCgroupV1": False,
+            "failSwapOn": False,
+            "containerRuntimeEndpoint": f"unix://{self.socket}",
+            "resolvConf": str(resolver),
+            "clusterDomain": "cluster.local",
+            "oomScoreAdj": 0,
+            "maxPods": 250,
+            "podLogsDir": str(directory / "pod-logs"),
+            "volumePluginDir": str(directory / "volume-plugins"),
+            "evictionHard": {"memory.available": "10Mi", "nodefs.available": "0%"},
+            "imageGCHighThresholdPercent": 100,
+            "nodeStatusUpdateFrequency": "2s",
+            "providerID": f"test:///zone-a/{self.name}",
+            "registerWithTaints": [],
+        }
+        path = directory / "kubelet.json"
+        path.write_text(json.dumps(configuration))
+        labels = ",".join(f"{key}={value}" for key, value in self._labels.items())
+        kubeconfig = self._api.write_kubeconfig(
+            "kubelet", f"system:node:{self.name}", "system:nodes"
+        )
+        arguments: list[str | Path] = [
+            kubernetes_program("kubelet"),
+            *("--config", path, "--kubeconfig", kubeconfig),
+            *("--hostname-override", self.name),
+            *("--node-ip", f"{self.host.address},{self.host.address6}"),
+            *("--node-labels", labels),
+            *("--root-dir", directory / "kubelet"),
+            *("--cert-dir", directory / "kubelet-certificates"),
+        ]
+        return self.start(arguments, directory / "kubelet.log")
+
+    def _start_proxy(self) -> Program:
+        kubeconfig = self._api.write_kubeconfig("kube-proxy", "system:kube-proxy")
+        untouched = {"maxPerCore": 0, "min": 0}
+        configuration = {
+            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+            "kind": "KubeProxyConfiguration",
+            "mode": self._proxy_mode,
+            "clientConnection": {"kubeconfig": str(kubeconfig)},
+            "hostnameOverride": self.name,
+            "clusterCIDR": CLUSTER_NETWORKS,
+            "conntrack": untouched,
+            "oomScoreAdj": 0,
+            self._proxy_mode: {"minSyncPeriod": "100ms", "syncPeriod": "30s"},
+        }
+        path = self._directory / "kube-proxy.json"
+        path.write_text(json.dumps(configuration))
+        program = kubernetes_program("kube-proxy")
+        return self.start(
+            [program, "--config", path], self._directory / "kube-proxy.log"
+        )
+
+
+def list_hierarchies() -> list[Path]:
+    """Return where the controllers of cgroup v1 are mounted, if they are."""
+    lines = Path("/proc/mounts").read_text().splitlines()
+    return [Path(line.split()[1]) for line in lines if line.split()[2] == "cgroup"]
+
+
+def kill_cgroup(path: str) -> None:
+    """Kill what runs in a cgroup, and remove those below it, of v2 and of v1."""
+    relative = path.lstrip("/")
+    unified = cgroup_root() / relative
+    if unified.exists():
+        (unified / "cgroup.kill").write_text("1")
+        events = unified / "cgroup.events"
+        wait_until(lambda: "populated 0" in events.read_text(), 20)
+        for below in filter(Path.is_dir, list(unified.iterdir())):
+            remove_cgroup(below)
+    for hierarchy in list_hierarchies():
+        _remove_empty(hierarchy / relative)
+        parent = (hierarchy / relative).parent
+        if parent != hierarchy and not any(map(Path.is_dir, parent.iterdir())):
+            parent.rmdir()
+
+
+def _remove_empty(directory: Path) -> None:
+    below = [path for path in directory.rglob("*") if path.is_dir()]
+    for path in [*sorted(below, reverse=True), directory]:
+        wait_until(lambda path=path: _is_removed(path), 20)
+
+
+def _is_removed(cgroup: Path) -> bool:
+    try:
+        cgroup.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:  # what ran inside has not quite ended
+        return False
+    return True
