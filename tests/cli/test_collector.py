@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ebpf_net.cli.collector import client_options, collector_options, run
+from ebpf_net.collectors.kernel.container_runtimes import RuntimeSockets
 from ebpf_net.errors import SettingError
 from ebpf_net.settings import KERNEL_COLLECTOR, load
 
@@ -64,3 +65,24 @@ def test_labels_of_the_agent_reach_the_hosts_table():
 def test_what_cannot_be_collected_is_one_clear_error(arguments, message):
     with pytest.raises(SettingError, match=message):
         run(settings(*arguments))
+
+
+def test_container_runtimes_are_asked_at_their_usual_sockets():
+    sockets = collector_options(settings()).container_sockets
+    assert sockets.docker == (Path("/var/run/docker.sock"),)
+    assert sockets.containerd[0] == Path("/run/containerd/containerd.sock")
+    assert sockets.crio == (Path("/run/crio/crio.sock"),)
+    assert sockets.podman == (Path("/run/podman/podman.sock"),)
+
+
+def test_a_socket_that_is_given_is_the_only_one():
+    options = collector_options(settings("--containerd-socket", "/a.sock"))
+    assert options.container_sockets.containerd == (Path("/a.sock"),)
+
+
+def test_runtimes_need_not_be_asked():
+    options = collector_options(settings("--disable-docker-metadata"))
+    assert options.container_sockets.docker == ()
+    assert options.container_sockets.podman != ()
+    options = collector_options(settings("--disable-container-metadata"))
+    assert options.container_sockets == RuntimeSockets()

@@ -98,7 +98,10 @@ class System:
             ],
             {
                 "EBPF_NET_AGENT_HOST": host.name,
-                "EBPF_NET_DOCKER_SOCKET": str(self.directory / "no-docker.sock"),
+                **{
+                    f"EBPF_NET_{runtime}_SOCKET": str(self.directory / "no.sock")
+                    for runtime in ("DOCKER", "CONTAINERD", "CRIO", "PODMAN")
+                },
                 **(environment or {}),
             },
             prefix,

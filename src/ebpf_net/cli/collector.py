@@ -13,6 +13,10 @@ from ebpf_net.collectors.hosts import HostLabels, read_host
 from ebpf_net.collectors.kernel.capabilities import Capability, drop_capabilities
 from ebpf_net.collectors.kernel.cgroup_tree import find_cgroup_root
 from ebpf_net.collectors.kernel.collector import CollectorOptions, KernelCollector
+from ebpf_net.collectors.kernel.container_runtimes import (
+    CONTAINERD_SOCKETS,
+    RuntimeSockets,
+)
 from ebpf_net.collectors.kernel.source import KernelSource, SourceOptions
 from ebpf_net.errors import SettingError
 from ebpf_net.intake.batch import Batch
@@ -100,10 +104,20 @@ def collector_options(settings: Settings) -> CollectorOptions:
         keep_client_port=settings.keep_client_port,
         leave_out_loopback=settings.disable_loopback,
         max_edges=settings.max_edges,
-        docker_socket=(
-            None if settings.disable_docker_metadata else settings.docker_socket
-        ),
+        container_sockets=_container_sockets(settings),
         host_dir=settings.host_dir,
+    )
+
+
+def _container_sockets(settings: Settings) -> RuntimeSockets:
+    if settings.disable_container_metadata:
+        return RuntimeSockets()
+    containerd = settings.containerd_socket
+    return RuntimeSockets(
+        docker=() if settings.disable_docker_metadata else (settings.docker_socket,),
+        containerd=CONTAINERD_SOCKETS if containerd is None else (containerd,),
+        crio=(settings.crio_socket,),
+        podman=(settings.podman_socket,),
     )
 
 

@@ -27,7 +27,7 @@ OBSOLETE: Mapping[str, str] = {
     "--cloud-metadata-timeout-ms": "nothing yet: no cloud metadata is asked",
     "--enable-flow-logs": "--output json",
     "--force-docker-metadata": "nothing: every container runtime is asked",
-    "--disable-nomad-metadata": "nothing: Nomad is not asked",
+    "--disable-nomad-metadata": "--disable-container-metadata",
     "--docker-ns-label": "nothing yet",
     "--docker-metadata-dump-dir": "--log-level debug",
     "--disable-log-rate-limit": "nothing: repeated messages are counted",

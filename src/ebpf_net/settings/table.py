@@ -244,6 +244,35 @@ class Settings:
         values.path,
         variable="EBPF_NET_DOCKER_SOCKET",
     )
+    disable_container_metadata: bool = _setting(
+        False,
+        "Ask no container runtime for names.",
+        _COLLECTORS,
+        values.boolean,
+        variable="EBPF_NET_DISABLE_CONTAINER_METADATA",
+    )
+    containerd_socket: Path | None = _setting(
+        None,
+        "Socket of containerd; without one, /run/containerd/containerd.sock or that "
+        "of k3s, k0s or MicroK8s.",
+        _COLLECTORS,
+        values.path,
+        variable="EBPF_NET_CONTAINERD_SOCKET",
+    )
+    crio_socket: Path = _setting(
+        Path("/run/crio/crio.sock"),
+        "Socket of CRI-O.",
+        _COLLECTORS,
+        values.path,
+        variable="EBPF_NET_CRIO_SOCKET",
+    )
+    podman_socket: Path = _setting(
+        Path("/run/podman/podman.sock"),
+        "Socket of podman's API.",
+        _COLLECTORS,
+        values.path,
+        variable="EBPF_NET_PODMAN_SOCKET",
+    )
     max_edges: int = _setting(
         100_000,
         "Edges a collector keeps; the rest becomes one overflow edge.",

@@ -5,11 +5,16 @@ import pytest
 
 from ebpf_net.collectors.kernel.cgroup_filter import CgroupFilter
 from ebpf_net.collectors.kernel.cgroup_tree import CgroupTree
-from ebpf_net.collectors.kernel.cgroups import CgroupTable, ContainerDetails
+from ebpf_net.collectors.kernel.cgroups import CgroupTable
+from ebpf_net.collectors.kernel.container_details import (
+    ContainerDetails,
+    ContainerQuestion,
+)
 from ebpf_net.errors import KernelError
 from ebpf_net.schema import CGROUPS
 
 ID = "3f1c0a2be5d74986" * 4
+ASKED = ContainerQuestion(ID, "docker")
 
 
 class Fixture:
@@ -97,10 +102,10 @@ def test_a_cgroup_that_is_gone_ends_when_no_edge_speaks_of_it(make_table):
 def test_a_container_is_asked_for_and_its_row_changes_with_the_answer(make_table):
     cgroups = make_table()
     cgroups.observe(cgroups.make(f"/docker/{ID}"))
-    assert cgroups.asked == [ID]
+    assert cgroups.asked == [ASKED]
     assert cgroups.changes() == {f"/docker/{ID}": False}
     cgroups.table.add_details(
-        ID, ContainerDetails("web", "nginx", "1.27", {"tier": "front"})
+        ASKED, ContainerDetails("web", "nginx", "1.27", {"tier": "front"})
     )
     table = cgroups.table.take_changes()
     assert table["container_name"] == ["web"]
@@ -109,6 +114,29 @@ def test_a_container_is_asked_for_and_its_row_changes_with_the_answer(make_table
     assert table["labels"] == ['{"tier": "front"}']
     cgroups.observe(cgroups.make(f"/docker/{ID}/inner"))
     assert cgroups.table.take_changes()["container_name"] == ["web"]
+    assert cgroups.asked == [ASKED]
+
+
+def test_a_container_by_any_name_is_one_when_its_runtime_knows_it(make_table):
+    cgroups = make_table()
+    cgroups.observe(cgroups.make("/shop/web"), cgroups.make("/shop.slice"))
+    question = ContainerQuestion("", path="/shop/web")
+    assert cgroups.asked == [question]
+    assert cgroups.table.take_changes()["container_id"] == ["", ""]
+    cgroups.table.add_details(
+        question, ContainerDetails("web", runtime="containerd", container_id="web")
+    )
+    table = cgroups.table.take_changes()
+    assert (table["runtime"], table["container_id"]) == (["containerd"], ["web"])
+
+
+def test_the_runtime_that_answers_is_the_containers_if_its_path_tells_none(make_table):
+    cgroups = make_table()
+    cgroups.observe(cgroups.make(f"/kubepods/pod{ID[:32]}/{ID}"))
+    cgroups.table.add_details(
+        ContainerQuestion(ID), ContainerDetails("app", runtime="containerd")
+    )
+    assert cgroups.table.take_changes()["runtime"] == ["containerd"]
 
 
 def test_what_could_not_be_looked_for_in_time_is_looked_for_later(make_table):
@@ -128,7 +156,7 @@ def test_what_could_not_be_looked_for_in_time_is_looked_for_later(make_table):
 
 def test_answers_about_unknown_containers_are_ignored(make_table):
     cgroups = make_table()
-    cgroups.table.add_details(ID, ContainerDetails("web"))
+    cgroups.table.add_details(ASKED, ContainerDetails("web"))
     assert cgroups.changes() == {}
 
 

@@ -212,8 +212,11 @@ def test_status_tells_signals_losses_and_what_was_left_out(make_run):
         "signal.drop_reasons.none": 0,
         "filtered.records": 2,
         "clock.steps": 0,
-        "docker.failures": 0,
-        "docker.dropped": 0,
+        **{
+            f"{runtime}.{what}": 0
+            for runtime in ("docker", "containerd", "crio", "podman")
+            for what in ("failures", "dropped")
+        },
     }
     assert len(run.tables(0)["edges"]["open"]) == 1
 

@@ -2,7 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ebpf_net.collectors.kernel.containers import CgroupIdentity, identify_cgroup
+from ebpf_net.collectors.kernel.containers import (
+    CgroupIdentity,
+    identify_cgroup,
+    may_be_container,
+)
 
 ID = "3f1c0a2be5d74986" * 4
 OTHER = "9e8d7c6b5a493827" * 4
@@ -108,6 +112,28 @@ STATIC_POD = "0123456789abcdef0123456789abcdef"
 )  # fmt: skip
 def test_what_lives_in_a_cgroup(path, expected):
     assert identify_cgroup(path) == CgroupIdentity(*expected)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/default/web", True),
+        ("/web.1_a-b", True),
+        ("/", False),
+        ("", False),
+        (f"/docker/{ID}", False),  # it is one
+        (f"/kubepods/besteffort/pod{POD}", False),
+        ("/system.slice/nginx.service", False),
+        ("/system.slice/nginx.service/worker", False),
+        ("/user.slice", False),
+        ("/init.scope", False),
+        ("/default/web 1", False),
+        ("/default/-web", False),
+        (f"/default/{'w' * 77}", False),
+    ],
+)
+def test_what_may_be_a_container_by_another_name(path, expected):
+    assert may_be_container(path) == expected
 
 
 SEGMENTS = st.sampled_from(

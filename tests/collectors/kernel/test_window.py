@@ -23,7 +23,7 @@ def make_builder(tmp_path):
             CgroupFilter((), exclude),
             set_verdict=lambda number, include: None,
             forget_verdict=lambda number: None,
-            ask_details=lambda container_id: None,
+            ask_details=lambda question: None,
         )
         cgroups.start()
         return WindowBuilder(EdgeTable(1000), ProcessTable(), cgroups, **options)

@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,15 @@ import numpy.typing as npt
 
 from ebpf_net.collectors.kernel.cgroup_filter import CgroupFilter
 from ebpf_net.collectors.kernel.cgroup_tree import CgroupTree
-from ebpf_net.collectors.kernel.containers import CgroupIdentity, identify_cgroup
+from ebpf_net.collectors.kernel.container_details import (
+    ContainerDetails,
+    ContainerQuestion,
+)
+from ebpf_net.collectors.kernel.containers import (
+    CgroupIdentity,
+    identify_cgroup,
+    may_be_container,
+)
 from ebpf_net.errors import KernelError
 
 Table = dict[str, npt.NDArray[Any] | Sequence[str]]
@@ -25,20 +33,11 @@ _MAX_CHECKS_A_WINDOW = 500
 
 
 @dataclass(frozen=True)
-class ContainerDetails:
-    """What a container runtime's API knows about a container."""
-
-    name: str = ""
-    image: str = ""
-    image_version: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class _Row:
     path: str
     identity: CgroupIdentity
-    details: ContainerDetails = ContainerDetails()
+    question: ContainerQuestion | None = None
+    details: ContainerDetails | None = None
     removed: bool = False
 
 
@@ -56,7 +55,7 @@ class CgroupTable:
         cgroup_filter: CgroupFilter,
         set_verdict: Callable[[int, bool], None],
         forget_verdict: Callable[[int], None],
-        ask_details: Callable[[str], None],
+        ask_details: Callable[[ContainerQuestion], None],
     ) -> None:
         self._tree = tree
         self._filter = cgroup_filter
@@ -67,7 +66,7 @@ class CgroupTable:
         self._excluded: npt.NDArray[np.uint64] = np.empty(0, np.uint64)
         self._judged: npt.NDArray[np.uint64] = np.empty(0, np.uint64)
         self._rows: dict[int, _Row] = {}
-        self._by_container: dict[str, set[int]] = {}
+        self._by_question: dict[ContainerQuestion, set[int]] = {}
         self._changed: set[int] = set()
         self._waiting: dict[int, int] = {}  # pid by number; looked for again later
         self._next_check = 0
@@ -115,10 +114,12 @@ class CgroupTable:
             if path is not None and number not in self._rows:
                 self._add_row(number, path)
 
-    def add_details(self, container_id: str, details: ContainerDetails) -> None:
+    def add_details(
+        self, question: ContainerQuestion, details: ContainerDetails
+    ) -> None:
         """Take what the runtime's API answered."""
-        for number in self._by_container.get(container_id, ()):
-            self._rows[number] = replace(self._rows[number], details=details)
+        for number in self._by_question.get(question, ()):
+            self._rows[number] = _with_details(self._rows[number], details)
             self._changed.add(number)
 
     def sweep(self, in_use: set[int]) -> None:
@@ -179,24 +180,26 @@ class CgroupTable:
 
     def _add_row(self, number: int, path: str) -> None:
         identity = identify_cgroup(path)
-        self._rows[number] = _Row(path, identity)
+        question = _question(path, identity)
+        row = _Row(path, identity, question)
         self._changed.add(number)
-        if identity.container_id:
-            numbers = self._by_container.setdefault(identity.container_id, set())
-            known = next(iter(numbers), None)
+        if question:
+            numbers = self._by_question.setdefault(question, set())
+            known = self._rows[next(iter(numbers))].details if numbers else None
             numbers.add(number)
-            if known is not None:
-                details = self._rows[known].details
-                self._rows[number] = replace(self._rows[number], details=details)
-            if identity.runtime in ("docker", ""):
-                self._ask_details(identity.container_id)
+            if known:
+                row = _with_details(row, known)
+            else:
+                self._ask_details(question)
+        self._rows[number] = row
 
     def _forget(self, number: int) -> None:
-        identity = self._rows.pop(number).identity
-        numbers = self._by_container.get(identity.container_id, set())
-        numbers.discard(number)
-        if not numbers:
-            self._by_container.pop(identity.container_id, None)
+        question = self._rows.pop(number).question
+        if question:
+            numbers = self._by_question[question]
+            numbers.discard(number)
+            if not numbers:
+                self._by_question.pop(question)
 
     def _learn(self, pairs: Iterable[tuple[int, int]]) -> None:
         unknown = [(number, pid) for number, pid in pairs if number not in self._paths]
@@ -239,21 +242,38 @@ class CgroupTable:
         self._excluded = np.union1d(self._excluded, np.array(excluded, np.uint64))
 
 
+def _question(path: str, identity: CgroupIdentity) -> ContainerQuestion | None:
+    """Return the question that the cgroups of one container have in common."""
+    if identity.container_id:
+        return ContainerQuestion(identity.container_id, identity.runtime)
+    return ContainerQuestion("", path=path) if may_be_container(path) else None
+
+
+def _with_details(row: _Row, details: ContainerDetails) -> _Row:
+    identity = replace(
+        row.identity,
+        runtime=row.identity.runtime or details.runtime,
+        container_id=row.identity.container_id or details.container_id,
+    )
+    return replace(row, identity=identity, details=details)
+
+
 def cgroup_columns(rows: Mapping[int, _Row]) -> Table:
     """Return rows as columns of ``schema.CGROUPS``."""
     values = list(rows.values())
+    details = [row.details or ContainerDetails() for row in values]
     return {
         "cgroup_id": np.array(list(rows), np.uint64).astype(np.int64),
         "path": [row.path for row in values],
         "runtime": [row.identity.runtime for row in values],
         "container_id": [row.identity.container_id for row in values],
-        "container_name": [row.details.name for row in values],
-        "image": [row.details.image for row in values],
-        "image_version": [row.details.image_version for row in values],
+        "container_name": [known.name for known in details],
+        "image": [known.image for known in details],
+        "image_version": [known.image_version for known in details],
         "pod_uid": [row.identity.pod_uid for row in values],
         "service": [row.identity.service for row in values],
         "labels": [
-            json.dumps(dict(row.details.labels), ensure_ascii=False) for row in values
+            json.dumps(dict(known.labels), ensure_ascii=False) for known in details
         ],
         "removed": np.array([row.removed for row in values], np.bool_),
     }

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ebpf_net.collectors.batches import BatchMaker
@@ -21,7 +21,10 @@ from ebpf_net.collectors.hosts import Host
 from ebpf_net.collectors.kernel.cgroup_filter import CgroupFilter
 from ebpf_net.collectors.kernel.cgroup_tree import CgroupTree, find_cgroup_root
 from ebpf_net.collectors.kernel.cgroups import CgroupTable
-from ebpf_net.collectors.kernel.docker import DockerApi
+from ebpf_net.collectors.kernel.container_runtimes import (
+    ContainerRuntimes,
+    RuntimeSockets,
+)
 from ebpf_net.collectors.kernel.edge_parts import MAX_BATCH_ROWS, split_edges
 from ebpf_net.collectors.kernel.edges import EdgeTable
 from ebpf_net.collectors.kernel.processes import ProcessTable
@@ -38,7 +41,7 @@ _LONGEST_WAIT_NS = _SECOND_NS // 2
 _LONGEST_HOLD_NS = (
     _SECOND_NS // 2
 )  # then it may be too late to read a process's program
-_DOCKER_WAIT_SECONDS = 0.2  # once for new containers, to name them in their first rows
+_NAMES_WAIT_SECONDS = 0.2  # once for new containers, to name them in their first rows
 _STEP_NS = _SECOND_NS // 4  # the wall clock moved by more than slewing does
 _CAUSES_OF_RECOUNT = ("ring_full", "storage_full")
 
@@ -54,7 +57,7 @@ class CollectorOptions:
     keep_client_port: bool = False
     leave_out_loopback: bool = False
     max_edges: int = 100_000
-    docker_socket: Path | None = None
+    container_sockets: RuntimeSockets = field(default_factory=RuntimeSockets)
     host_dir: Path | None = None
     cgroup_root: Path | None = None
     """Where cgroup v2 is mounted; None: where it usually is."""
@@ -82,7 +85,9 @@ class KernelCollector:
             collector_id(options), options.host.host_id, clock.wall_ns(), self._status
         )
         self._stopped = threading.Event()
-        self._docker = DockerApi(options.docker_socket)
+        self._containers = ContainerRuntimes(
+            options.container_sockets, options.host_dir
+        )
         self._cgroups = self._make_cgroups()
         self._edges = EdgeTable(options.max_edges)
         self._builder = WindowBuilder(
@@ -101,7 +106,6 @@ class KernelCollector:
 
     def run(self) -> None:
         """Collect until ``stop``, then hand over the last window and return."""
-        self._docker.start()
         try:
             self._cgroups.start()
             self._losses = self._source.losses()
@@ -112,7 +116,7 @@ class KernelCollector:
                 start_ns, end_ns = self._collect_window(start_ns, end_ns)
             self._finish_last_window(start_ns)
         finally:
-            self._docker.stop()
+            self._containers.stop()
 
     def stop(self) -> None:
         """Ask ``run`` to end; returns at once."""
@@ -140,7 +144,7 @@ class KernelCollector:
             if self._clock.monotonic_ns() - settled_ns >= _LONGEST_HOLD_NS:
                 settled_ns = self._clock.monotonic_ns()
                 self._builder.settle()
-                self._take_docker_answers()
+                self._take_container_answers()
         return start_ns, end_ns
 
     def _finish_last_window(self, start_ns: int) -> None:
@@ -158,8 +162,8 @@ class KernelCollector:
         self._builder.add_udp(*self._source.read_udp())
         self._recount_after_loss()
         self._builder.settle_roles()
-        self._docker.wait_answers(_DOCKER_WAIT_SECONDS)
-        self._take_docker_answers()
+        self._containers.wait_answers(_NAMES_WAIT_SECONDS)
+        self._take_container_answers()
         self._send_window(self._builder.finish(), start_ns, end_ns)
         return_free_memory()
 
@@ -204,9 +208,9 @@ class KernelCollector:
                 total,
             )
 
-    def _take_docker_answers(self) -> None:
-        for container_id, details in self._docker.take_answers():
-            self._builder.add_details(container_id, details)
+    def _take_container_answers(self) -> None:
+        for question, details in self._containers.take_answers():
+            self._builder.add_details(question, details)
 
     def _clock_stepped(self) -> bool:
         offset_ns = self._clock.wall_ns() - self._clock.monotonic_ns()
@@ -231,8 +235,7 @@ class KernelCollector:
         return status | {
             "filtered.records": self._builder.filtered_records,
             "clock.steps": self._clock_steps,
-            "docker.failures": self._docker.failures,
-            "docker.dropped": self._docker.dropped,
+            **self._containers.status(),
         }
 
     def _make_cgroups(self) -> CgroupTable:
@@ -243,7 +246,7 @@ class KernelCollector:
             CgroupFilter(options.include_cgroup, options.exclude_cgroup),
             set_verdict=self._source.set_cgroup_verdict,
             forget_verdict=self._source.forget_cgroup,
-            ask_details=self._docker.ask,
+            ask_details=self._containers.ask,
         )
 
 

@@ -25,6 +25,10 @@ _POD = re.compile(
     r"(?:\.slice)?(?::.*)?"
 )
 _SERVICE = ".service"
+# Names that containerd takes for a container, but no unit of systemd.
+_NAME = re.compile(r"[A-Za-z0-9]+(?:[._-]+[A-Za-z0-9]+)*")
+_MAX_NAME_LENGTH = 76
+_UNITS = (_SERVICE, ".slice", ".scope", ".mount", ".socket", ".swap")
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,18 @@ def identify_cgroup(path: str) -> CgroupIdentity:
         if not service and part.endswith(_SERVICE):
             service = part.removesuffix(_SERVICE)
     return CgroupIdentity(runtime, container_id, pod_uid, service)
+
+
+def may_be_container(path: str) -> bool:
+    """Say whether a cgroup without a container's id may be one by another name."""
+    identity = identify_cgroup(path)
+    name = path.rpartition("/")[2]
+    return (
+        identity == CgroupIdentity()
+        and len(name) <= _MAX_NAME_LENGTH
+        and not name.endswith(_UNITS)
+        and _NAME.fullmatch(name) is not None
+    )
 
 
 def _container(part: str, parents: list[str]) -> tuple[str, str]:

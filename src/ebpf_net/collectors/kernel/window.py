@@ -15,7 +15,11 @@ import numpy.typing as npt
 
 from ebpf_net.collectors.encode import Table
 from ebpf_net.collectors.kernel.addresses import are_loopback
-from ebpf_net.collectors.kernel.cgroups import CgroupTable, ContainerDetails
+from ebpf_net.collectors.kernel.cgroups import CgroupTable
+from ebpf_net.collectors.kernel.container_details import (
+    ContainerDetails,
+    ContainerQuestion,
+)
 from ebpf_net.collectors.kernel.edge_facts import KEY_COLUMNS, EdgeFacts, Int64s
 from ebpf_net.collectors.kernel.edges import EdgeColumns, EdgeTable
 from ebpf_net.collectors.kernel.processes import ProcessTable
@@ -105,10 +109,12 @@ class WindowBuilder:
         facts = tcp_facts(records, roles, sockets, self._keep_client_port)
         self._observe(facts, records, self._edges.restart_open(facts))
 
-    def add_details(self, container_id: str, details: ContainerDetails) -> None:
+    def add_details(
+        self, question: ContainerQuestion, details: ContainerDetails
+    ) -> None:
         """Take what a container runtime's API answered."""
         with self._references_lock:
-            self._cgroups.add_details(container_id, details)
+            self._cgroups.add_details(question, details)
 
     def settle_roles(self) -> None:
         """Count all records, also those of adopted sockets; no listener is to come."""
