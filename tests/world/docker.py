@@ -11,31 +11,13 @@ import shutil
 import socket
 import tarfile
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from tests.world.hosts import Host, cgroup_root, run
-from tests.world.workers import Worker
+from tests.world.containers import Container, remove_cgroup_v1
+from tests.world.hosts import Host, run
 
 _IMAGE = "ebpf-net-test"
-
-
-@dataclass(frozen=True)
-class Container:
-    """A running container; its process only waits, workers do the traffic."""
-
-    name: str
-    identity: str
-    pid: int
-    address: str
-
-    def worker(self) -> Worker:
-        """Start a process inside that calls Python functions, as docker exec would."""
-        lines = Path(f"/proc/{self.pid}/cgroup").read_text().splitlines()
-        path = next(line[3:] for line in lines if line.startswith("0::"))
-        netns = Path(f"/proc/{self.pid}/ns/net")
-        return Worker(cgroup_root() / path.lstrip("/"), netns)
 
 
 class Docker:
@@ -103,8 +85,7 @@ class Docker:
         if names:
             self._docker("rm", "--force", *names)
         self._program.stop()
-        for hierarchy in Path("/sys/fs/cgroup").glob("*"):
-            _remove_empty(hierarchy / self._host.cgroup.path.lstrip("/"))
+        remove_cgroup_v1(self._host.cgroup.path.split("/")[1])
         shutil.rmtree(self._directory)
 
     def _answers(self) -> bool:
@@ -124,12 +105,3 @@ class Docker:
                 entry.mode = 0o755
                 image.addfile(entry, io.BytesIO())
         self._docker("import", str(archive), f"{_IMAGE}:1.0")
-
-
-def _remove_empty(directory: Path) -> None:
-    """Remove what runc leaves in the other hierarchies of cgroup v1."""
-    if not directory.is_dir() or directory.is_relative_to(cgroup_root()):
-        return
-    below = [path for path in directory.rglob("*") if path.is_dir()]
-    for path in [*sorted(below, reverse=True), directory, directory.parent]:
-        path.rmdir()
