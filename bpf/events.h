@@ -38,8 +38,9 @@ static __always_inline void count_loss(__u32 reason, __u64 amount)
 {
 	__u64 *value = bpf_map_lookup_elem(&losses, &reason);
 
+	/* A softirq may interrupt us and count on the same CPU. */
 	if (value)
-		*value += amount;
+		__sync_fetch_and_add(value, amount);
 }
 
 /* One wake-up when the watermark is crossed, a few if several CPUs cross it together. */

@@ -63,22 +63,22 @@ static __always_inline struct tcp_state *create_orphan(struct tcp_sock *tp)
 }
 
 /*
- * The handshake is done. A child still has the copy of its listener's state. `late`: the kernel
- * skipped our program at that event (see tcp_destroyed_tp_btf); times are not known any more.
+ * The handshake is done; payload begins at sequence number `first`. A child still has the copy of
+ * its listener's state. `late`: the kernel skipped our program at that event (see
+ * tcp_destroyed_tp_btf); times are not known any more.
  */
-static __always_inline bool open_connection(struct tcp_sock *tp, struct tcp_state *state, bool late)
+static __always_inline void open_connection(struct tcp_sock *tp, struct tcp_state *state,
+					    __u32 first, bool late)
 {
 	bool server = state->role != TCP_ROLE_CLIENT;
-	__u32 first = first_payload(tp, !server), retransmits = late ? 0 : tp->total_retrans;
+	__u32 retransmits = late ? 0 : tp->total_retrans;
 	__u64 cookie = socket_id(tp);
 	__u32 connect_us = 0;
-	bool opened;
 
-	if (!server && !late)
+	if (!server && !late && state->connect_ns)
 		connect_us = (bpf_ktime_get_ns() - state->connect_ns) / 1000;
 	bpf_spin_lock(&state->lock);
-	opened = !state->open && !state->ended;
-	if (opened) {
+	if (!state->open && !state->ended) {
 		state->cookie = cookie;
 		state->last.segments_out = 0;
 		state->last.segments_in = 0;
@@ -98,26 +98,45 @@ static __always_inline bool open_connection(struct tcp_sock *tp, struct tcp_stat
 		state->syn_timeouts = server && counts_requests ? 0 : retransmits;
 	}
 	bpf_spin_unlock(&state->lock);
-	return opened;
 }
 
 static __always_inline void on_established(struct tcp_sock *tp, int old_state)
 {
 	struct tcp_state *state = find_state(tp);
 
-	if (!state && old_state == TCP_SYN_RECV)
+	if (!state && (1 << old_state) & ((1 << TCP_SYN_RECV) | (1 << TCP_SYN_SENT))) {
 		state = create_orphan(tp);
+		/* Its connect() began before us, or was skipped. */
+		if (state && old_state == TCP_SYN_SENT)
+			state->role = TCP_ROLE_CLIENT;
+	}
 	if (state && !state->open)
-		open_connection(tp, state, false);
+		open_connection(tp, state, first_payload(tp, state->role == TCP_ROLE_CLIENT),
+				false);
+}
+
+/* Whoever comes first tells of a socket's end; false: somebody did. With the lock held. */
+static __always_inline bool end_connection(struct tcp_state *state)
+{
+	if (state->ended)
+		return false;
+	state->ended = 1;
+	state->open = 0;
+	return true;
 }
 
 static __always_inline void lose_record(struct tcp_state *state, const struct tcp_counters *now)
 {
 	struct tcp_record lost = {};
+	bool mine;
 
 	bpf_spin_lock(&state->lock);
-	take_deltas(&lost, &state->last, now);
+	mine = end_connection(state);
+	if (mine)
+		take_deltas(&lost, &state->last, now);
 	bpf_spin_unlock(&state->lock);
+	if (!mine)
+		return;
 	count_loss(LOSS_RING_FULL, 1);
 	count_loss(LOSS_RING_FULL_BYTES, lost.bytes_sent + lost.bytes_received);
 }
@@ -138,19 +157,18 @@ static __always_inline __u16 failure(const struct tcp_sock *tp)
  * An open connection ended, or a connect() failed. Runs under the socket's lock, or when nobody
  * uses the socket any more; then `old_state` is TCP_CLOSE.
  */
-static __always_inline void on_closed(struct tcp_sock *tp, int old_state)
+static __always_inline void on_closed(struct tcp_sock *tp, struct tcp_state *state, int old_state)
 {
-	struct tcp_state *state = find_state(tp);
 	struct tcp_counters now;
 	struct tcp_record *record;
-	bool opened;
+	bool opened, mine;
 
 	if (!state || state->ended)
 		return;
 	if (!state->open && state->role == TCP_ROLE_UNKNOWN)
 		return;
 	if (!state->open && (1 << old_state) & OPEN_STATES)
-		open_connection(tp, state, true);
+		open_connection(tp, state, first_payload(tp, state->role == TCP_ROLE_CLIENT), true);
 	if (state->role == TCP_ROLE_LISTENER)
 		return;
 	opened = state->open;
@@ -164,18 +182,21 @@ static __always_inline void on_closed(struct tcp_sock *tp, int old_state)
 	}
 	record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
 	if (!record) {
-		state->ended = 1;
-		state->open = 0;
 		lose_record(state, &now);
 		return;
 	}
 	fill_identity(record, tp, state, bpf_ktime_get_ns());
 	bpf_spin_lock(&state->lock);
-	take_deltas(record, &state->last, &now);
-	take_pending(record, state);
-	state->ended = 1;
-	state->open = 0;
+	mine = end_connection(state);
+	if (mine) {
+		take_deltas(record, &state->last, &now);
+		take_pending(record, state);
+	}
 	bpf_spin_unlock(&state->lock);
+	if (!mine) {
+		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+		return;
+	}
 	record->state = old_state;
 	record->error = failure(tp);
 	if (opened) {
@@ -206,7 +227,7 @@ static __always_inline void on_state(const struct sock *sk, int old_state, int n
 	else if (new_state == TCP_ESTABLISHED)
 		on_established(tp, old_state);
 	else if (new_state == TCP_CLOSE)
-		on_closed(tp, old_state);
+		on_closed(tp, find_state(tp), old_state);
 }
 
 /*
@@ -247,7 +268,7 @@ int tcp_state_sockops(struct bpf_sock_ops *context)
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
 		if (context->args[1] == TCP_CLOSE)
-			on_closed(tp, context->args[0]);
+			on_closed(tp, find_state(tp), context->args[0]);
 		return 1;
 	default:
 		return 1;
@@ -271,17 +292,28 @@ int BPF_PROG(tcp_state_tp_btf, const struct sock *sk, int old_state, int new_sta
  * here, where every socket ends.
  * Linux commit 05b24ff9b2cf ("bpf: Prevent bpf program recursion for raw tracepoint probes").
  */
-SEC("tp_btf/tcp_destroy_sock")
-int BPF_PROG(tcp_destroyed_tp_btf, struct sock *sk)
+static __always_inline void on_destroyed(struct sock *sk)
 {
 	struct tcp_state *state = find_state(sk);
 	struct tcp_sock *tp;
 
-	if (!state || state->ended || !(state->open || state->role == TCP_ROLE_CLIENT))
-		return 0;
+	if (!state || state->ended)
+		return;
 	tp = bpf_skc_to_tcp_sock(sk);
-	if (tp)
-		on_closed(tp, TCP_CLOSE);
+	if (!tp)
+		return;
+	/* A child of which both events were skipped; its listener itself never has payload. */
+	if (!state->open && state->role == TCP_ROLE_LISTENER &&
+	    (tp->bytes_received || tp->bytes_acked))
+		open_connection(tp, state, first_payload(tp, false), true);
+	if (state->open || state->role == TCP_ROLE_CLIENT)
+		on_closed(tp, state, TCP_CLOSE);
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(tcp_destroyed_tp_btf, struct sock *sk)
+{
+	on_destroyed(sk);
 	return 0;
 }
 

@@ -29,17 +29,35 @@ static __always_inline bool missed_event(const struct sock *sk, const struct tcp
 }
 
 /* If nobody changes the socket meanwhile; else the next scan does it. */
-static __always_inline void make_up_for(struct tcp_sock *tp, struct tcp_state *state)
+static __always_inline void make_up_for(struct tcp_sock *tp, struct tcp_state *state, bool open)
 {
-	if (!socket_is_quiet(tp))
+	__u32 first = first_payload(tp, state->role == TCP_ROLE_CLIENT);
+
+	if (!socket_is_quiet(tp) || first != first_payload(tp, state->role == TCP_ROLE_CLIENT))
 		return;
 	/* Again: an event that was under way may have done it. */
-	if (!missed_event(tcp_to_sock(tp), state) || state->ended)
+	if (!missed_event(tcp_to_sock(tp), state) || state->ended || state->open != open)
 		return;
-	if (state->open)
-		on_closed(tp, TCP_CLOSE);
+	if (open)
+		on_closed(tp, state, TCP_CLOSE);
 	else
-		open_connection(tp, state, true);
+		open_connection(tp, state, first, true);
+}
+
+/*
+ * The same memory as `seen`, but with a lock that may be taken. The socket's own memory may be
+ * another socket's by now, since the kernel gives it out again at once; then NULL.
+ */
+static __always_inline struct tcp_state *writable_state(struct sock *sk,
+							const struct tcp_state *seen)
+{
+	struct tcp_state *state = find_state(sk);
+	__u64 found = (__u64)state, wanted = (__u64)seen;
+
+	/* Or the compiler would take the one for the other. */
+	barrier_var(found);
+	barrier_var(wanted);
+	return found == wanted ? state : NULL;
 }
 
 /* Returns 1 (stop, the ring is full enough) or 0. */
@@ -53,25 +71,25 @@ int tcp_scan(struct bpf_iter__bpf_sk_storage_map *context)
 	struct tcp_state *state;
 	__u64 seen_received;
 	struct tcp_sock *tp;
-	bool missed, moved;
+	bool missed, moved, open;
 	__u32 seen_next;
 
 	if (!sk || !seen || seen->ended)
 		return 0;
+	open = seen->open;
 	missed = missed_event(sk, seen);
-	if (!seen->open && !missed)
+	if (!open && !missed)
 		return 0;
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp || (!missed && is_idle(seen, tp)))
 		return 0;
-	/* The same as `seen`, but with a lock that may be taken. */
-	state = find_state(sk);
+	state = writable_state(sk, seen);
 	if (!state)
 		return 0;
 	if (scan_must_stop())
 		return 1;
 	if (missed) {
-		make_up_for(tp, state);
+		make_up_for(tp, state, open);
 		return 0;
 	}
 	record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
