@@ -7,20 +7,30 @@ from tests.world.hosts import Host, Network
 from tests.world.otel_collector import OtelCollector
 from tests.world.podman import Podman
 from tests.world.system import System
+from tests.world.waiting import wait_until
 
 REQUEST, REPLY, COUNT = 100, 900, 50
 UID = "5b2c1d3e-4f50-6172-8394-a5b6c7d8e9f0"
 
 
-def make_traffic(container: Container, client: Host) -> None:
-    """Let a client make connections to the container, and wait for the end of all."""
-    serving, outside = container.worker(), client.worker()
+def make_traffic(system: System, container: Container, client: Host) -> None:
+    """Let a client make connections to the container once its name is known."""
+    serving, inside, outside = container.worker(), container.worker(), client.worker()
     serving.call(tcp_traffic.serve, "0.0.0.0", 5000, REQUEST, REPLY)
+    inside.call(tcp_traffic.open_connections, container.address, 5000, 1)
+
+    def is_known() -> bool:
+        inside.call(tcp_traffic.exchange, 1, REQUEST, REPLY)
+        labels = {"aggregation": "id_id", "source.container.name": container.name}
+        return system.count_exposed("tcp_bytes", labels) > 0
+
+    wait_until(is_known, 20)
     outside.call(
         *(tcp_traffic.make_short_connections, container.address, 5000),
         *(COUNT, REQUEST, REPLY),
     )
-    assert serving.call(tcp_traffic.read_served).connections == COUNT
+    assert serving.call(tcp_traffic.read_served).connections == COUNT + 1
+    inside.close()
     serving.close()
 
 
@@ -40,9 +50,9 @@ def test_a_container_of_containerd_has_its_name_without_kubernetes(
     node, client = network.host("node"), network.host("client")
     with Containerd(node) as containerd:
         flags = ("--containerd-socket", str(containerd.socket))
-        container = containerd.run("web", labels={"tier": "front"})
+        container = containerd.run("web")
         system.start_collector(node, *flags, "--include-cgroup", container.cgroup)
-        make_traffic(container, client)
+        make_traffic(system, container, client)
         system.finish()
     assert_counted(
         otel_collector,
@@ -63,7 +73,7 @@ def test_a_pod_of_containerd_has_its_names(
     with Containerd(node) as containerd:
         flags = ("--containerd-socket", str(containerd.socket))
         system.start_collector(node, *flags)
-        make_traffic(containerd.run_pod("web-0", UID, "app"), client)
+        make_traffic(system, containerd.run_pod("web-0", UID, "app"), client)
         system.finish()
     assert_counted(
         otel_collector,
@@ -85,7 +95,7 @@ def test_a_container_of_podman_has_its_name(
     node, client = network.host("node"), network.host("client")
     with Podman(node) as podman:
         system.start_collector(node, "--podman-socket", str(podman.socket))
-        make_traffic(podman.run("web", labels={"tier": "front"}), client)
+        make_traffic(system, podman.run("web"), client)
         system.finish()
     assert_counted(
         otel_collector,

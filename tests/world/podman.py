@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
@@ -12,6 +13,7 @@ from types import TracebackType
 from tests.world.busybox_image import IMAGE, write_image
 from tests.world.containers import Container, remove_cgroup_v1
 from tests.world.hosts import Host, run
+from tests.world.waiting import wait_until
 
 
 class Podman:
@@ -69,7 +71,17 @@ class Podman:
         self._podman("rm", "--all", "--force", "--time", "0")
         self._program.stop()
         remove_cgroup_v1(self._host.cgroup.path.split("/")[1])
-        shutil.rmtree(self._directory)
+        # A container's own clean-up may still be at work, and mounts the storage anew.
+        wait_until(self._is_removed, 20)
+
+    def _is_removed(self) -> bool:
+        for line in reversed(Path("/proc/mounts").read_text().splitlines()):
+            mount = line.split()[1]
+            if Path(mount).is_relative_to(self._directory):
+                with contextlib.suppress(RuntimeError):
+                    run("umount", mount)
+        shutil.rmtree(self._directory, ignore_errors=True)
+        return not self._directory.exists()
 
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as connection:
