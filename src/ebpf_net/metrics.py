@@ -159,6 +159,11 @@ INTERNAL_METRICS: tuple[InternalMetric, ...] = (
         "window too far away.",
     ),
     InternalMetric(
+        "ebpf_net.reducer.gap_rows", "1", Kind.SUM, ("result",),
+        "Rows of windows in which their collector was restarted. covered: the other "
+        "end's collector has told what it missed. lost: nobody has.",
+    ),
+    InternalMetric(
         "ebpf_net.reducer.stage_seconds", "s", Kind.SUM, ("stage",), "CPU time spent."
     ),
     InternalMetric("ebpf_net.reducer.windows", "1", Kind.SUM, (), "Windows finished."),
@@ -177,6 +182,10 @@ INTERNAL_METRICS: tuple[InternalMetric, ...] = (
     InternalMetric(
         "ebpf_net.collector.lost", "1", Kind.SUM, ("collector", "host", "reason"),
         "Records, rows or batches that a collector had to drop, by reason.",
+    ),
+    InternalMetric(
+        "ebpf_net.collector.gap_seconds", "s", Kind.SUM, ("collector", "host"),
+        "How long a collector was away between its restarts.",
     ),
     InternalMetric(
         "ebpf_net.collector.signal", "1", Kind.GAUGE,

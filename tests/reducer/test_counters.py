@@ -27,6 +27,6 @@ def test_stages_add_up():
 
 
 def test_silence_is_counted_from_the_last_batch():
-    collector = Collector("one", "host-one", last_received_ns=100)
-    assert [point.value for point in collector_points([collector], 350)] == [250, 0]
+    collector = Collector("one", "host-one", last_received_ns=100, gap_ns=3 * 10**9)
+    assert [point.value for point in collector_points([collector], 350)] == [250, 0, 3]
     assert collector_points([collector], 50)[0].value == 0

@@ -24,7 +24,8 @@ def peers(rows: Rows) -> list[int]:
         np.flatnonzero(~rows.is_client),
     )
     tie = rows.int64("process_id")
-    clients, servers, pairs = pair_rows(rows, client_rows, server_rows, tie)
+    sides = pair_rows(rows, client_rows, server_rows, tie)
+    clients, servers, pairs = sides.clients, sides.servers, sides.pairs
     result = np.full(len(rows), -1)
     result[client_rows] = pairs.server_of_client[clients.of]
     result[server_rows] = pairs.client_of_server[servers.of]

@@ -11,6 +11,7 @@ from ebpf_net.reducer.ingest import Collector
 from ebpf_net.schema import InternalPoint
 
 _LATE = ("counted", "superseded", "too_old", "too_new")
+_GAP_RESULTS = ("covered", "lost")
 _STAGES = ("ingest", "matching", "enrichment", "aggregation")
 
 
@@ -18,12 +19,16 @@ _STAGES = ("ingest", "matching", "enrichment", "aggregation")
 class Counters:
     """Counts for ``points`` of any thread; the dictionaries never change their keys.
 
-    ``late`` and ``stage_seconds`` are by their label, ``edges`` is a gauge.
+    ``late``, ``stage_seconds`` and ``gap_rows`` are by their label, ``edges`` is a
+    gauge.
     """
 
     late: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_LATE, 0))
     stage_seconds: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(_STAGES, 0.0)
+    )
+    gap_rows: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(_GAP_RESULTS, 0)
     )
     windows: int = 0
     edges: int = 0
@@ -48,9 +53,14 @@ class Counters:
             InternalPoint("ebpf_net.reducer.stage_seconds", value, (("stage", stage),))
             for stage, value in self.stage_seconds.items()
         )
+        gaps = (
+            InternalPoint("ebpf_net.reducer.gap_rows", value, (("result", result),))
+            for result, value in self.gap_rows.items()
+        )
         return [
             *late,
             *stages,
+            *gaps,
             InternalPoint("ebpf_net.reducer.windows", self.windows),
             InternalPoint("ebpf_net.reducer.edges", self.edges),
         ]
@@ -59,7 +69,7 @@ class Counters:
 def collector_points(
     collectors: Iterable[Collector], now_ns: int
 ) -> list[InternalPoint]:
-    """Return when each collector was last heard, and how wrong its clock is."""
+    """Return when each collector was last heard, its clock's error, and its gaps."""
     points = []
     for collector in collectors:
         labels = (("collector", collector.name), ("host", collector.host))
@@ -68,5 +78,8 @@ def collector_points(
         points += [
             InternalPoint("ebpf_net.time_since_last_message_ns", silent_ns, labels),
             InternalPoint("ebpf_net.clock_offset_ns", offset_ns, labels),
+            InternalPoint(
+                "ebpf_net.collector.gap_seconds", collector.gap_ns / 1e9, labels
+            ),
         ]
     return points

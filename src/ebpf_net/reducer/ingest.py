@@ -13,6 +13,7 @@ from typing import Any
 
 from ebpf_net.intake.batch import BatchHeader
 from ebpf_net.intake.decode import DecodedBatch
+from ebpf_net.reducer.coverage import Coverage, Watcher, gap_ns
 from ebpf_net.reducer.keys import text_key
 
 CLOCK_TOLERANCE_NS = 50_000_000
@@ -64,6 +65,7 @@ class Collector:
     host: str
     clock: Clock = field(default_factory=Clock)
     last_received_ns: int = 0
+    gap_ns: int = 0  # how long it was away between its processes
 
     def hear(self, header: BatchHeader, received_ns: int, sent_ns: int) -> None:
         """Note a batch."""
@@ -77,17 +79,27 @@ class Collector:
 class Source:
     """One process of a collector, and the windows it has reported for.
 
-    ``last`` is at first the window in which it was heard.
+    ``last`` is at first the window in which it was heard. ``longest_ns`` is the length
+    of its longest window: its interval, as soon as it has told a whole one. ``end_ns``
+    is when the last of its windows ended, by its own clock.
     """
 
     collector: str
     first: int | None = None
     last: int = 0
+    longest_ns: int = 0
+    end_ns: int = 0
 
     def hear(self, window: int) -> None:
         """Note that it has reported for a window."""
         self.first = window if self.first is None else self.first
         self.last = max(self.last, window)
+
+    def measure(self, header: BatchHeader) -> None:
+        """Note how long its windows are, and when they end."""
+        length_ns = header.window_end_ns - header.window_start_ns
+        self.longest_ns = max(self.longest_ns, length_ns)
+        self.end_ns = max(self.end_ns, header.window_end_ns)
 
 
 def _began_before(source: Source, number: int) -> bool:
@@ -151,6 +163,7 @@ class Windows:
         self.collectors: dict[str, Collector] = {}
         self.reported: dict[int, set[str]] = {}  # which collectors had a batch
         self.finished: dict[int, set[int]] = {}  # which sources had their last batch
+        self.coverage = Coverage()
         self.last_closed: int | None = None
         self._pending: dict[int, Pending] = {}
         self._late: dict[int, Pending] = {}
@@ -160,7 +173,7 @@ class Windows:
         delay = self.collectors[header.collector].clock.delay_ns
         length = self.timing.window_ns
         start, end = header.window_start_ns, header.window_end_ns
-        if abs(end - start - length) <= length // 100:
+        if self._is_whole(end - start):
             return ((start + end) // 2 + delay) // length
         return (end - 1 + delay) // length
 
@@ -191,6 +204,7 @@ class Windows:
             pending.complete.add(header.collector)
             self.finished.setdefault(number, set()).add(source_key(header))
         self.reported.setdefault(number, set()).add(header.collector)
+        self.coverage.put(number, source_key(header), header)
         return ""
 
     def live_collectors(self, number: int) -> set[str]:
@@ -216,7 +230,38 @@ class Windows:
             if key in sources and _began_before(sources[key], number)
         }
         successors = {key for key, one in sources.items() if one.collector in through}
-        return frozenset(finished | successors)
+        return frozenset(finished | successors) - self.gapped_sources(number, sources)
+
+    def gapped_sources(
+        self, number: int, sources: Mapping[int, Source]
+    ) -> frozenset[int]:
+        """Return the sources whose collector was away for a part of a window."""
+        by_name: dict[str, set[int]] = {}
+        for key in self.coverage.spans.get(number, {}):
+            if key in sources:
+                by_name[sources[key].collector] = set()
+        for key, source in sources.items():
+            if source.collector in by_name:
+                by_name[source.collector].add(key)
+        gapped: frozenset[int] = frozenset()
+        for name, keys in by_name.items():
+            interval = max(sources[key].longest_ns for key in keys)
+            watcher = self._watcher(number, name, interval, keys)
+            if self.coverage.has_gap(number, watcher):
+                gapped |= watcher.sources
+        return gapped
+
+    def note_gap(self, key: int, number: int, sources: Mapping[int, Source]) -> None:
+        """Note how long a collector was away before this process of it began."""
+        name = sources[key].collector
+        span = self.coverage.spans.get(number, {}).get(key)
+        if span and name in self.collectors:
+            ends = [
+                one.end_ns
+                for other, one in sources.items()
+                if other != key and one.collector == name and one.end_ns
+            ]
+            self.collectors[name].gap_ns += gap_ns(span, ends)
 
     def next_close_ns(self) -> int | None:
         """Return when the next window can be closed; it may be in the past."""
@@ -256,6 +301,9 @@ class Windows:
                 for number, keys in self.finished.items()
                 if self.last_closed is not None and number <= self.last_closed
             ],
+            "coverage": self.coverage.to_json(
+                -1 if self.last_closed is None else self.last_closed
+            ),
             "collectors": [
                 {**vars(one), "clock": list(one.clock.delays_ns)}
                 for one in self.collectors.values()
@@ -269,6 +317,7 @@ class Windows:
         self.finished = {
             number: set(keys) for number, keys in value.get("finished", ())
         }
+        self.coverage.from_json(value.get("coverage", ()))
         for one in value["collectors"]:
             clock = Clock(deque(one["clock"], maxlen=_CLOCK_SAMPLES))
             self.collectors[one["name"]] = Collector(**{**one, "clock": clock})
@@ -280,6 +329,22 @@ class Windows:
         for windows in (self.reported, self.finished):
             for old in [old for old in windows if old < number]:
                 del windows[old]
+        self.coverage.forget(number)
+
+    def _watcher(
+        self, number: int, name: str, interval_ns: int, keys: Iterable[int]
+    ) -> Watcher:
+        collector = self.collectors.get(name)
+        delay_ns = collector.clock.delay_ns if collector else 0
+        return Watcher(
+            self.start_ns(number) - delay_ns,
+            self.start_ns(number + 1) - delay_ns,
+            interval_ns or self.timing.window_ns,
+            frozenset(keys),
+        )
+
+    def _is_whole(self, length_ns: int) -> bool:
+        return abs(length_ns - self.timing.window_ns) <= self.timing.window_ns // 100
 
     def _close_ns(self, number: int, pending: Pending) -> int:
         before = self.reported.get(number - 1)

@@ -26,7 +26,14 @@ from ebpf_net.reducer.memory import (
     no_ends,
     parts_of,
 )
-from ebpf_net.reducer.pairing import Groups, Pairs, group_endpoints, pair_rows
+from ebpf_net.reducer.pairing import (
+    Groups,
+    Pairs,
+    Sides,
+    group_endpoints,
+    pair_rows,
+    servers_know_more,
+)
 from ebpf_net.reducer.rows import Rows
 
 
@@ -42,17 +49,17 @@ class Moment(Enum):
 class Circumstances:
     """What the matching of one window must know besides its rows.
 
-    ``live`` are the sources that still report; ``starting`` those whose first window
-    this is, so that their rows may cover only a part of it. ``whole`` are those that
-    have told all of this window: what they have no row of, they did not see. None: it
-    is too long ago to know. ``held_number`` and ``held_whole`` are the same of the
-    window that rows are held of.
+    ``live`` are the sources that still report; ``gapped`` those whose collector was
+    away for a part of this window, so that their rows tell less than there was.
+    ``whole`` are those that have told all of this window: what they have no row of,
+    they did not see. None: it is too long ago to know. ``held_number`` and
+    ``held_whole`` are the same of the window that rows are held of.
     """
 
     number: int
     moment: Moment
     live: frozenset[int] = frozenset()
-    starting: frozenset[int] = frozenset()
+    gapped: frozenset[int] = frozenset()
     whole: frozenset[int] | None = frozenset()
     held_number: int = 0
     held_whole: frozenset[int] | None = frozenset()
@@ -90,6 +97,22 @@ class Matched:
         )
 
 
+def count_gaps(
+    rows: Rows, matched: Matched, restarted: frozenset[int], now: Circumstances
+) -> tuple[int, int]:
+    """Count rows of collectors that were away for a part of the window.
+
+    First those whose other end was watched all the time; then the others: what happened
+    there meanwhile is in no row.
+    """
+    if not restarted:
+        return 0, 0
+    whole = np.append(is_in(matched.ends.source, now.whole or frozenset()), False)
+    told = whole[matched.peer[is_in(rows.source, restarted)]]
+    covered = int(np.count_nonzero(told))
+    return covered, len(told) - covered
+
+
 def match(
     rows: Rows, was_held: Bool, memory: Memory, now: Circumstances
 ) -> tuple[Matched, Learned]:
@@ -101,11 +124,13 @@ def match(
     tie = combine(ends.source, ends.process, ends.cgroup)
     client_rows = np.flatnonzero(rows.is_client)
     server_rows = np.flatnonzero(~rows.is_client)
-    clients, servers, pairs = pair_rows(rows, client_rows, server_rows, tie)
+    sides = pair_rows(rows, client_rows, server_rows, tie)
+    clients, servers, pairs = sides.clients, sides.servers, sides.pairs
     draft = _Draft(ends, tie)
     held_groups = np.zeros(len(servers.near), np.bool_)
     held_groups[servers.of[was_held[server_rows]]] = True
-    decided = _decide_servers(draft, servers, pairs, held_groups, memory, now)
+    keeps = _keep_servers(draft, rows, sides, was_held[server_rows], now)
+    decided = _decide_servers(draft, servers, pairs, held_groups, keeps, memory, now)
     _fill_clients(draft, client_rows, pairs.server_of_client[clients.of])
     endpoints = _endpoints(rows, server_rows, ends, tie)
     known = [endpoints, *parts_of(memory.endpoints, _recent(now))]
@@ -115,7 +140,7 @@ def match(
     draft.volume[held_rows] = decided.held_counts[servers.of[was_held[server_rows]]]
     fresh = np.zeros(len(servers.near), np.bool_)
     fresh[servers.of[~was_held[server_rows]]] = True
-    _yield_to_servers(draft, rows, client_rows, servers, decided.keeps & fresh)
+    _yield_to_servers(draft, sides, keeps)
     if now.moment is Moment.LATE:
         _supersede(draft, rows, client_rows, memory, now)
     learned = Learned(
@@ -186,8 +211,32 @@ class _Decided:
     client_known: Bool
     counts: Bool  # its volume
     held: Bool
-    keeps: Bool  # although there is a client's row
     held_counts: Bool  # volume of the rows that were held
+
+
+def _keep_servers(
+    draft: _Draft, rows: Rows, sides: Sides, was_held: Bool, now: Circumstances
+) -> Bool:
+    """Tell for which groups the server decides although there is a client's row.
+
+    Each end tells the less the longer its collector was away. So where the client's
+    was, the end that tells more decides.
+    """
+    keeps = np.zeros(len(sides.servers.near), np.bool_)
+    if not now.gapped or now.moment is not Moment.ON_TIME:
+        return keeps
+    paired = np.flatnonzero(sides.pairs.client_of_server >= 0)
+    client = draft.ends.source[sides.pairs.client_of_server[paired]]
+    keeps[paired] = is_in(client, now.gapped)
+    if not keeps.any():
+        return keeps
+    # What was held is a part of this window's comparison if the client's collector may
+    # have seen it in this one; otherwise it counts in any case.
+    told = np.ones(len(keeps), np.bool_)
+    if now.held_whole is not None:
+        told[paired] = is_in(client, now.held_whole)
+    compared = ~was_held | told[sides.servers.of]
+    return keeps & servers_know_more(rows, sides, compared)
 
 
 def _decide_servers(
@@ -195,6 +244,7 @@ def _decide_servers(
     servers: Groups,
     pairs: Pairs,
     was_held: Bool,
+    keeps: Bool,
     memory: Memory,
     now: Circumstances,
 ) -> _Decided:
@@ -218,21 +268,15 @@ def _decide_servers(
     peer[lonely[named]] = draft.remember(remembered.take(np.flatnonzero(named)))
     no = np.zeros(len(peer), np.bool_)
     if now.moment is Moment.RELEASED:
-        return _Decided(peer, known, ~known, no, no, no)
-    asked = np.flatnonzero(~known | bool(now.starting))
+        return _Decided(peer, known, ~known, no, no)
+    asked = np.flatnonzero(~known)
     stood_in = was_held.copy()
     stood_in[lonely[was_seen]] = True  # if its client is dead, there is no waiting
     stood_in[asked] |= find_ends(
         parts_of(memory.stood_in, recent), servers.near[asked], servers.far[asked]
     )[0]
-    # A client's collector that starts in this window knows only a part of it, and the
-    # server has reported the edge all along: the server decides for this window.
-    keeps = np.zeros(len(peer), np.bool_)
-    if now.starting and now.moment is Moment.ON_TIME:
-        both = np.flatnonzero(has_row & stood_in)
-        keeps[both] = is_in(draft.ends.source[peer[both]], now.starting)
     counts = ~known | keeps
-    held = counts & ~stood_in
+    held = counts & ~stood_in & ~keeps
     if now.moment is Moment.LATE:
         held[:] = False
     # Held rows were to see whether the client's row comes a window later, being read
@@ -247,7 +291,7 @@ def _decide_servers(
     held_counts = ~told | keeps
     waiting = np.flatnonzero(was_held)
     held_counts[waiting] &= ~_has_counted(memory, now.held_number, servers, waiting)
-    return _Decided(peer, known, counts, held, keeps, held_counts)
+    return _Decided(peer, known, counts, held, held_counts)
 
 
 def _has_counted(memory: Memory, number: int, servers: Groups, chosen: Int64) -> Bool:
@@ -290,16 +334,10 @@ def _find_servers(
     draft.peer_reports[alone[found]] = True
 
 
-def _yield_to_servers(
-    draft: _Draft, rows: Rows, client_rows: Int64, servers: Groups, keeps: Bool
-) -> None:
-    if not keeps.any():
-        return
-    near, far = servers.near[keeps], servers.far[keeps]
-    draft.volume[client_rows] = ~(
-        np.isin(rows.keys.near[client_rows], near)
-        | np.isin(rows.keys.far[client_rows], far)
-    )
+def _yield_to_servers(draft: _Draft, sides: Sides, keeps: Bool) -> None:
+    if keeps.any():
+        yielded = np.isin(sides.edge_of_client, sides.pairs.name_of_server[keeps])
+        draft.volume[sides.client_rows[yielded]] = False
 
 
 def _supersede(

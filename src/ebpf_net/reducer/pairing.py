@@ -38,9 +38,36 @@ class Pairs:
     is_near: Bool
 
 
-def pair_rows(
-    rows: Rows, client_rows: Int64, server_rows: Int64, tie: Int64
-) -> tuple[Groups, Groups, Pairs]:
+@dataclass(frozen=True)
+class Sides:
+    """The clients' and the servers' rows, their groups, and how these were paired."""
+
+    client_rows: Int64
+    server_rows: Int64
+    clients: Groups
+    servers: Groups
+    pairs: Pairs
+
+    @property
+    def edge_of_client(self) -> Int64:
+        """For each client's row the server's row that names their edge, or -1."""
+        return self.pairs.server_of_client[self.clients.of]
+
+    @property
+    def edge_of_server(self) -> Int64:
+        """The same for each server's row."""
+        return self.pairs.name_of_server[self.servers.of]
+
+
+_KNOWLEDGE = (
+    ("bytes_sent", "bytes_received"),
+    ("opened", "closed"),
+    ("packets_sent", "packets_received"),
+)
+"""What tells which end of an edge knows more of it, the most telling first."""
+
+
+def pair_rows(rows: Rows, client_rows: Int64, server_rows: Int64, tie: Int64) -> Sides:
     """Group the clients' and the servers' rows and pair the groups.
 
     Hosts may use the same addresses, as those of docker's bridges: then an edge is
@@ -52,10 +79,37 @@ def pair_rows(
     if not clients_mixed and not servers_mixed:
         clients = Groups(clients.far, clients.near, clients.best, clients.of)
         servers = Groups(servers.far, servers.near, servers.best, servers.of)
-        return clients, servers, _pair_far(clients, servers)
+        pairs = _pair_far(clients, servers)
+        return Sides(client_rows, server_rows, clients, servers, pairs)
     clients, _ = _group(near, far, client_rows, weight, tie)
     servers, _ = _group(near, far, server_rows, weight, tie)
-    return clients, servers, _pair_near_first(clients, servers, weight, tie)
+    pairs = _pair_near_first(clients, servers, weight, tie)
+    return Sides(client_rows, server_rows, clients, servers, pairs)
+
+
+def servers_know_more(rows: Rows, sides: Sides, compared: Bool) -> Bool:
+    """Tell of which groups the servers' rows add up to more than the clients'.
+
+    ``compared`` are the servers' rows to add up.
+    """
+    edges = sides.pairs.name_of_server
+    server_edges = np.where(compared, sides.edge_of_server, -1)
+    more = np.zeros(len(edges), np.bool_)
+    equal = edges >= 0
+    for names in _KNOWLEDGE:
+        surplus = np.zeros(len(rows), np.int64)  # by the row that names an edge
+        for name in names:
+            known = rows.int64(name)
+            _add_paired(surplus, server_edges, known[sides.server_rows])
+            _add_paired(surplus, sides.edge_of_client, -known[sides.client_rows])
+        more |= equal & (surplus[edges] > 0)
+        equal &= surplus[edges] == 0
+    return more
+
+
+def _add_paired(totals: Int64, edges: Int64, values: Int64) -> None:
+    paired = edges >= 0
+    np.add.at(totals, edges[paired], values[paired])
 
 
 def group_endpoints(rows: Rows, server_rows: Int64, tie: Int64) -> Groups:

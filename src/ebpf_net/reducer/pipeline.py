@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from ebpf_net.intake.batch import BatchKind
 from ebpf_net.intake.decode import DecodedBatch
 from ebpf_net.intake.sink import Overloaded
 from ebpf_net.reducer.aggregation import Partial, partial
+from ebpf_net.reducer.claims import Span
 from ebpf_net.reducer.counters import Counters, collector_points
 from ebpf_net.reducer.engine import Engine
-from ebpf_net.reducer.enrichment import Detail, locate
+from ebpf_net.reducer.enrichment import Circle, Detail, locate
 from ebpf_net.reducer.ingest import (
     Due,
     Received,
@@ -26,8 +28,15 @@ from ebpf_net.reducer.ingest import (
     source_key,
 )
 from ebpf_net.reducer.keys import Bool, text_key
+from ebpf_net.reducer.known import Names
 from ebpf_net.reducer.levels import Limits, final
-from ebpf_net.reducer.matching import Circumstances, Matched, Moment, match
+from ebpf_net.reducer.matching import (
+    Circumstances,
+    Matched,
+    Moment,
+    count_gaps,
+    match,
+)
 from ebpf_net.reducer.memory import RECENT_WINDOWS, Memory
 from ebpf_net.reducer.reference import Change, References
 from ebpf_net.reducer.rows import (
@@ -60,6 +69,7 @@ class ReducerOptions:
     memory_limit: str = "512MiB"
     spill_directory: Path | None = None  # for what memory cannot hold
     node_ip: bool = True
+    system_ip: bool = False  # of ends in autonomous systems
     max_rows: int = 4_000_000  # that wait for their window; above it: Overloaded
     max_keys: int = 4_000_000  # edges remembered, see memory.py
     max_nodes: int = 200_000  # of a level; above it they become one
@@ -93,6 +103,7 @@ class Reducer:
             )
         )
         self._references = References()
+        self.names = Names()
         self._memory = Memory(self.options.max_keys)
         self._held: tuple[int, Rows] = (0, no_rows())
         self._sources: dict[int, Source] = {}
@@ -133,6 +144,8 @@ class Reducer:
             if is_snapshot:
                 return
             refusal = self._windows.put(batch, received_ns)
+            if not refusal:
+                self._sources[source].measure(header)
             if refusal:
                 self._counters.late[refusal] += count
                 self._loose_commits.append(_commit(batch))
@@ -193,8 +206,9 @@ class Reducer:
                 "held": self._held[0],
                 "windows": self._windows.to_json(),
                 "late": self._counters.late,
+                "gap_rows": self._counters.gap_rows,
                 "sources": [
-                    [key, one.collector, one.first, one.last]
+                    [key, *vars(one).values()]
                     for key, one in self._sources.items()
                     if one.first is not None
                 ],
@@ -227,10 +241,8 @@ class Reducer:
             self._held = (values["held"], state.held)
             self._windows.from_json(values["windows"])
             self._counters.late |= values["late"]
-            self._sources = {
-                key: Source(collector, first, last)
-                for key, collector, first, last in values["sources"]
-            }
+            self._counters.gap_rows |= values.get("gap_rows", {})
+            self._sources = {key: Source(*fields) for key, *fields in values["sources"]}
 
     def close(self) -> None:
         """Free the engine."""
@@ -251,7 +263,7 @@ class Reducer:
             self._counters.late["superseded"] += superseded
             self._counters.late["counted"] += len(rows) - superseded
             kept = ~matched.superseded
-            parts = [self._partial(rows, matched, kept)]
+            parts = [self._partial(rows, matched, kept, due.number)]
         else:
             was_held = np.zeros(len(rows) + len(held), np.bool_)
             was_held[len(rows) :] = True
@@ -262,7 +274,7 @@ class Reducer:
                 closed.append(self._release(held_number, everything.take(released)))
             self._hold(due.number, everything.take(matched.held & ~was_held))
             kept = ~released & ~(matched.held & ~was_held)
-            parts = [self._partial(everything, matched, kept)]
+            parts = [self._partial(everything, matched, kept, due.number)]
         closed.append(ClosedWindow(self._window(due.number, parts), commits))
         with self._arrivals:
             self._waiting_rows -= len(rows)
@@ -275,6 +287,9 @@ class Reducer:
         for one in received:
             header, tables = one.batch.header, one.batch.tables
             source = source_key(header)
+            if self._sources[source].first is None:
+                with self._arrivals:
+                    self._windows.note_gap(source, one.window, self._sources)
             self._sources[source].hear(one.window)
             edges = tables.get("edges")
             if edges is None or not edges.num_rows:
@@ -298,7 +313,7 @@ class Reducer:
             due.number,
             Moment.LATE if due.late else Moment.ON_TIME,
             frozenset(key for key, one in sources.items() if one.collector in live),
-            frozenset(key for key, one in sources.items() if one.first == due.number),
+            self._windows.gapped_sources(due.number, sources),
             whole,
             self._held[0],
             held_whole,
@@ -308,20 +323,43 @@ class Reducer:
         with self._counters.stage("matching"):
             matched, learned = match(rows, was_held, self._memory, now)
             self._memory.learn(now.number, learned)
+            covered, lost = count_gaps(rows, matched, self._restarted(now), now)
+        self._counters.gap_rows["covered"] += covered
+        self._counters.gap_rows["lost"] += lost
         return matched
 
-    def _partial(self, rows: Rows, matched: Matched, kept: Bool) -> Partial:
+    def _restarted(self, now: Circumstances) -> frozenset[int]:
+        """Return the sources with a gap that are not their collector's first."""
+        if not now.gapped or now.moment is not Moment.ON_TIME:
+            return frozenset()
+        with self._arrivals:
+            processes = Counter(one.collector for one in self._sources.values())
+            return frozenset(
+                key for key in now.gapped if processes[self._sources[key].collector] > 1
+            )
+
+    def _partial(
+        self, rows: Rows, matched: Matched, kept: Bool, number: int
+    ) -> Partial:
         if not kept.all():
             rows, matched = rows.take(kept), matched.take(kept)
-        detail = Detail("id" in "".join(self.options.levels), self.options.node_ip)
         with self._counters.stage("enrichment"):
-            located = locate(
-                self._engine, rows, matched, self._references.tables, detail
-            )
+            located = locate(rows, matched, self._circle(number))
         with self._counters.stage("aggregation"):
             return partial(
                 self._engine, rows, located, matched.volume, matched.peer_reports
             )
+
+    def _circle(self, number: int) -> Circle:
+        options = self.options
+        has_ids = "id" in "".join(options.levels)
+        return Circle(
+            self._engine,
+            self.names,
+            self.names.known(self._engine, self._references.tables),
+            Detail(has_ids, options.node_ip, options.system_ip),
+            Span(self._windows.start_ns(number), self._windows.start_ns(number + 1)),
+        )
 
     def _window(self, number: int, parts: list[Partial]) -> Window:
         with self._counters.stage("aggregation"):
@@ -341,7 +379,7 @@ class Reducer:
         now = Circumstances(number, Moment.RELEASED)
         matched = self._match(rows, np.zeros(len(rows), np.bool_), now)
         kept = np.ones(len(rows), np.bool_)
-        window = self._window(number, [self._partial(rows, matched, kept)])
+        window = self._window(number, [self._partial(rows, matched, kept, number)])
         return ClosedWindow(window, ())
 
     def _release_held(self, now_ns: int) -> list[ClosedWindow]:
