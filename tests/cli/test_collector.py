@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ebpf_net.cli.collector import client_options, collector_options, run
+from ebpf_net.collectors.kernel import podman
 from ebpf_net.collectors.kernel.container_runtimes import RuntimeSockets
 from ebpf_net.errors import SettingError
 from ebpf_net.settings import KERNEL_COLLECTOR, load
@@ -72,7 +73,7 @@ def test_container_runtimes_are_asked_at_their_usual_sockets():
     assert sockets.docker == (Path("/var/run/docker.sock"),)
     assert sockets.containerd[0] == Path("/run/containerd/containerd.sock")
     assert sockets.crio == (Path("/run/crio/crio.sock"),)
-    assert sockets.podman == (Path("/run/podman/podman.sock"),)
+    assert sockets.podman == (Path("/run/podman/podman.sock"), podman.STORAGE)
 
 
 def test_a_socket_that_is_given_is_the_only_one():

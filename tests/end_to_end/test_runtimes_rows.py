@@ -171,6 +171,18 @@ def test_a_container_of_podman_below_the_hosts_directory(
             assert row == described(container, runtime="podman", labels=labels)
 
 
+def test_a_container_of_podman_without_its_api(network: Network) -> None:
+    node, server = network.host("node"), network.host("server")
+    with (
+        Podman(node) as podman,
+        running(node.cgroup.path, podman=podman.storage) as run,
+    ):
+        container = podman.run("web", labels={"tier": "front"})
+        connect_from(container, server)
+        row = named_row(run, container)
+        assert row == described(container, runtime="podman")
+
+
 def test_a_container_of_ctr_whose_id_is_a_name(network: Network) -> None:
     node, server = network.host("node"), network.host("server")
     with Containerd(node) as containerd:

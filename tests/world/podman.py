@@ -24,8 +24,9 @@ class Podman:
         # Its sockets' paths may not be longer than 104 characters.
         self._directory = Path(tempfile.mkdtemp(prefix="ebpfnet-podman-"))
         self.socket = self._directory / "podman.sock"
+        self.storage = self._directory / "root"
         self._flags = (
-            *("--root", self._directory / "root"),
+            *("--root", self.storage),
             *("--runroot", self._directory / "runroot"),
             *("--tmpdir", self._directory / "tmp"),
             *("--storage-driver", "overlay"),

@@ -10,6 +10,7 @@ from ebpf_net.cli.data_directory import check_writable, locked_data_directory
 from ebpf_net.cli.signals import stop_at_signals
 from ebpf_net.collectors.clock import SystemClock
 from ebpf_net.collectors.hosts import HostLabels, read_host
+from ebpf_net.collectors.kernel import podman
 from ebpf_net.collectors.kernel.capabilities import Capability, drop_capabilities
 from ebpf_net.collectors.kernel.cgroup_tree import find_cgroup_root
 from ebpf_net.collectors.kernel.collector import CollectorOptions, KernelCollector
@@ -117,7 +118,7 @@ def _container_sockets(settings: Settings) -> RuntimeSockets:
         docker=() if settings.disable_docker_metadata else (settings.docker_socket,),
         containerd=CONTAINERD_SOCKETS if containerd is None else (containerd,),
         crio=(settings.crio_socket,),
-        podman=(settings.podman_socket,),
+        podman=(settings.podman_socket, podman.STORAGE),
     )
 
 

@@ -11,8 +11,7 @@ from ebpf_net.collectors.kernel.container_details import (
     ContainerQuestion,
 )
 from ebpf_net.collectors.kernel.docker import (
-    fetch_docker_details,
-    fetch_podman_details,
+    fetch_details,
     parse_details,
 )
 
@@ -34,17 +33,12 @@ def docker(tmp_path):
 
 def test_name_image_and_labels_come_from_the_api(docker):
     docker.answers.append((200, json.dumps(ANSWER).encode()))
-    assert fetch_docker_details(docker.path, ASKED, 5.0) == DETAILS
+    assert fetch_details(docker.path, ASKED, 5.0) == DETAILS
     assert docker.asked == [f"/containers/{ID}/json"]
 
 
-def test_podman_is_asked_as_docker_is(docker):
-    docker.answers.append((200, json.dumps(ANSWER).encode()))
-    assert fetch_podman_details(docker.path, ASKED, 5.0).runtime == "podman"
-
-
 def test_a_container_that_docker_does_not_know_has_no_details(docker):
-    assert fetch_docker_details(docker.path, ASKED, 5.0) is None
+    assert fetch_details(docker.path, ASKED, 5.0) is None
 
 
 @pytest.mark.parametrize(
@@ -62,7 +56,7 @@ def test_a_container_that_docker_does_not_know_has_no_details(docker):
 def test_an_answer_that_is_none_is_an_error(docker, status, body):
     docker.answers.append((status, body))
     with pytest.raises(ApiError):
-        fetch_docker_details(docker.path, ASKED, 5.0)
+        fetch_details(docker.path, ASKED, 5.0)
 
 
 def test_what_is_no_http_is_an_error(tmp_path):
@@ -70,7 +64,7 @@ def test_what_is_no_http_is_an_error(tmp_path):
         raw_server(tmp_path / "docker.sock", b"SSH-2.0\r\n") as path,
         pytest.raises(ApiError),
     ):
-        fetch_docker_details(path, ASKED, 5.0)
+        fetch_details(path, ASKED, 5.0)
 
 
 @pytest.mark.parametrize("content", [b"", b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 9999])
@@ -79,7 +73,7 @@ def test_an_answer_that_comes_slowly_takes_no_longer_than_told(tmp_path, content
         raw_server(tmp_path / "docker.sock", content, 0.01) as path,
         pytest.raises(TimeoutError),
     ):
-        fetch_docker_details(path, ASKED, 0.2)
+        fetch_details(path, ASKED, 0.2)
 
 
 def test_the_names_that_nomad_gives_are_labels(docker):

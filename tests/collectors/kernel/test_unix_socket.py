@@ -7,7 +7,7 @@ from tests.collectors.kernel.runtime_servers import raw_server
 
 from ebpf_net.collectors.kernel.unix_socket import (
     UnixSocket,
-    find_socket,
+    find_place,
     socket_places,
 )
 
@@ -47,9 +47,9 @@ def test_no_time_left_is_a_time_out(tmp_path):
 
 def test_the_first_place_with_something_is_taken(tmp_path):
     (tmp_path / "b").touch()
-    assert find_socket((tmp_path / "a", tmp_path / "b")) == tmp_path / "b"
-    assert find_socket((tmp_path / "a",)) is None
-    assert find_socket(()) is None
+    assert find_place((tmp_path / "a", tmp_path / "b")) == tmp_path / "b"
+    assert find_place((tmp_path / "a",)) is None
+    assert find_place(()) is None
 
 
 def test_the_hosts_directory_comes_first_and_var_run_is_run_too():

@@ -14,7 +14,7 @@ from ebpf_net.collectors.kernel.container_details import (
     ContainerDetails,
     ContainerQuestion,
 )
-from ebpf_net.collectors.kernel.unix_socket import find_socket
+from ebpf_net.collectors.kernel.unix_socket import find_place
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class ContainerApi:
     """Asks in a thread of its own; nothing waits for the runtime but that thread.
 
     The thread starts with the first question. ``places`` are where the runtime's socket
-    may be; while it is at none of them, nothing is asked.
+    may be, the best first; while there is nothing at any of them, nothing is asked.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class ContainerApi:
         """Say whether the question is settled."""
         is_settled = True
         try:
-            path = find_socket(self._places)
+            path = find_place(self._places)
             details = path and self._fetch(path, task.question, self._timeout_seconds)
             if details:
                 self._answers.put((task.question, details))

@@ -10,14 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ebpf_net.collectors.kernel import docker, podman
 from ebpf_net.collectors.kernel.container_api import Answer, ContainerApi
 from ebpf_net.collectors.kernel.container_details import (
     ContainerDetails,
     ContainerQuestion,
-)
-from ebpf_net.collectors.kernel.docker import (
-    fetch_docker_details,
-    fetch_podman_details,
 )
 from ebpf_net.collectors.kernel.unix_socket import socket_places
 
@@ -48,10 +45,10 @@ class ContainerRuntimes:
         self._apis: Mapping[str, ContainerApi] = {
             name: ContainerApi(name, socket_places(paths, host_dir), fetch)
             for name, paths, fetch in (
-                ("docker", sockets.docker, fetch_docker_details),
+                ("docker", sockets.docker, docker.fetch_details),
                 ("containerd", sockets.containerd, _fetch_containerd_details),
                 ("crio", sockets.crio, _fetch_crio_details),
-                ("podman", sockets.podman, fetch_podman_details),
+                ("podman", sockets.podman, podman.fetch_details),
             )
         }
 

@@ -35,26 +35,16 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = UnixSocket(self._path, self._timeout_seconds)
 
 
-def fetch_docker_details(
-    socket_path: Path, question: ContainerQuestion, timeout_seconds: float
+def fetch_details(
+    socket_path: Path,
+    question: ContainerQuestion,
+    timeout_seconds: float,
+    runtime: str = "docker",
 ) -> ContainerDetails | None:
-    """Ask Docker for one container; None if it does not know it.
+    """Ask ``runtime`` for one container; None if it does not know it.
 
     Raises OSError or ApiError for all else.
     """
-    return _fetch(socket_path, question, timeout_seconds, "docker")
-
-
-def fetch_podman_details(
-    socket_path: Path, question: ContainerQuestion, timeout_seconds: float
-) -> ContainerDetails | None:
-    """Ask podman in the same way."""
-    return _fetch(socket_path, question, timeout_seconds, "podman")
-
-
-def _fetch(
-    socket_path: Path, question: ContainerQuestion, timeout_seconds: float, runtime: str
-) -> ContainerDetails | None:
     connection = _UnixConnection(socket_path, timeout_seconds)
     try:
         with contextlib.closing(connection):

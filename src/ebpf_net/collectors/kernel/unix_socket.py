@@ -46,7 +46,7 @@ class UnixSocket(socket.socket):
         self.settimeout(left)
 
 
-def find_socket(places: tuple[Path, ...]) -> Path | None:
+def find_place(places: tuple[Path, ...]) -> Path | None:
     """Return the first of the places where there is something."""
     return next((path for path in places if path.exists()), None)
 
