@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pytest
 
+from ebpf_net.reducer.claims import Span
 from ebpf_net.reducer.engine import Engine
-from ebpf_net.reducer.enrichment import Detail, distinct_nodes, locate
+from ebpf_net.reducer.enrichment import Circle, Detail, distinct_nodes, locate
+from ebpf_net.reducer.known import Names
 from ebpf_net.reducer.matching import Circumstances, Moment, match
 from ebpf_net.reducer.memory import Memory
 from ebpf_net.reducer.reference import Change, References
@@ -48,7 +50,10 @@ def both_ends(
     matched, _ = match(
         rows, np.zeros(1, bool), Memory(), Circumstances(0, Moment.ON_TIME)
     )
-    located = locate(engine, rows, matched, references.tables, detail)
+    names = Names()
+    known = names.known(engine, references.tables)
+    circle = Circle(engine, names, known, detail, Span(0, 10))
+    located = locate(rows, matched, circle)
     nodes = located.nodes.to_pylist()
     own, peer = (
         {label: value for label, value in nodes[number[0]].items() if value}

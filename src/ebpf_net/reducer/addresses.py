@@ -1,4 +1,4 @@
-"""Addresses as text, for whole columns of distinct ones."""
+"""Addresses as text and by their range, for whole columns of distinct ones."""
 
 from __future__ import annotations
 
@@ -8,14 +8,42 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ebpf_net.reducer.keys import Int64
+from ebpf_net.reducer.keys import Bool, Int64
 
 _OCTETS = pa.array([str(octet) for octet in range(256)])
+
+_NOT_PUBLIC = (
+    (0x00000000, 8),
+    (0x0A000000, 8),
+    (0x64400000, 10),
+    (0x7F000000, 8),
+    (0xA9FE0000, 16),
+    (0xAC100000, 12),
+    (0xC0A80000, 16),
+    (0xE0000000, 3),
+)  # IANA IPv4 Special-Purpose Address Registry, and multicast
+
+
+def is_mapped(high: Int64, low: Int64) -> Bool:
+    """Tell which addresses are IPv4-mapped."""
+    mapped: Bool = (high == 0) & ((low >> 32) == 0xFFFF)
+    return mapped
+
+
+def is_public(high: Int64, low: Int64) -> Bool:
+    """Tell which addresses mean the same everywhere."""
+    mapped = is_mapped(high, low)
+    public: Bool = mapped | ((high >> 61) == 1)  # 2000::/3
+    chosen = np.flatnonzero(mapped)
+    quad = low[chosen] & 0xFFFF_FFFF
+    for base, length in _NOT_PUBLIC:
+        public[chosen] &= (quad >> (32 - length)) != (base >> (32 - length))
+    return public
 
 
 def address_texts(high: Int64, low: Int64) -> pa.StringArray:
     """Return the text of each address; IPv4-mapped ones as dotted quads."""
-    mapped = (high == 0) & ((low >> 32) == 0xFFFF)
+    mapped = is_mapped(high, low)
     texts = _dotted_quads(low)
     if mapped.all():
         return texts

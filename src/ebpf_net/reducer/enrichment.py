@@ -1,154 +1,43 @@
-"""Enrichment: who an end is. Works on distinct ends; rows get integers only.
+"""Enrichment: who both ends of each row are. Rows get integers only.
 
-RESOLVE is the one place that decides: container, then process, then what the address
-says. What a new source of knowledge adds is another join and another branch there.
+Distinct ends are looked up, ends that would read the same become one, and only those
+get labels: see resolve.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from enum import IntEnum
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ebpf_net.reducer.addresses import address_texts
+from ebpf_net.reducer.claims import Span
 from ebpf_net.reducer.engine import Engine
-from ebpf_net.reducer.keys import Bool, Int64, combine, is_loopback
+from ebpf_net.reducer.keys import Int64, combine, is_loopback
+from ebpf_net.reducer.known import Known, Names
+from ebpf_net.reducer.kubernetes_names import Asked
+from ebpf_net.reducer.lookups import NOBODY, nobody, pick
 from ebpf_net.reducer.matching import Matched
-from ebpf_net.reducer.memory import Ends, concat_ends, no_ends
+from ebpf_net.reducer.resolve import (
+    NODES_SCHEMA,
+    READS,
+    About,
+    Detail,
+    resolve,
+)
 from ebpf_net.reducer.rows import Rows
-from ebpf_net.schema import AZ_LABELS, NODE_LABELS
+from ebpf_net.schema import NODE_LABELS
+
+__all__ = ["NODES_SCHEMA", "Detail", "Int32", "Located", "distinct_nodes", "locate"]
 
 Int32 = NDArray[np.int32]
+Found = dict[str, Int64]
+"""Columns of ends: what is known about them, addresses, row numbers of READS."""
 
-NODES_SCHEMA = pa.schema(
-    [pa.field(label, pa.string(), nullable=False) for label in NODE_LABELS]
-)
 _DNS_PORT = 53
 _METADATA_LOW = 0xFFFF_A9FE_A9FE  # ::ffff:169.254.169.254
-
-
-class About(IntEnum):
-    """What is known of an end."""
-
-    COVERED = 0  # its own collector reports it
-    ADDRESS = 1  # only its address
-    DNS = 2  # the same, and that it answers at port 53
-    METADATA = 3  # the cloud's metadata service of the source's host
-    LOCALHOST = 4  # something on the source's host
-
-
-RESOLVE = """
-WITH container AS (
-    SELECT source, cgroup_id, service, pod_uid, image_version,
-        container_id <> '' OR container_name <> '' AS is_container,
-        container_id, container_name,
-        CASE WHEN json_valid(labels) THEN labels::JSON END AS label
-    FROM cgroups
-), labelled AS (
-    SELECT * EXCLUDE (label),
-        coalesce(label ->> '$."com.amazonaws.ecs.task-definition-family"', '') AS ecs,
-        coalesce(label ->> '$."io.kubernetes.container.name"', '') AS k8s,
-        coalesce(label ->> '$."io.kubernetes.pod.name"', '') AS pod,
-        coalesce(label ->> '$."io.kubernetes.pod.namespace"', '') AS pod_namespace,
-        coalesce(label ->> '$."com.hashicorp.nomad.alloc_id"', '') AS nomad_alloc,
-        concat_ws('.',
-            label ->> '$."com.hashicorp.nomad.job_name"',
-            label ->> '$."com.hashicorp.nomad.task_group_name"',
-            label ->> '$."com.hashicorp.nomad.task_name"') AS nomad
-    FROM container
-), known AS (
-    SELECT ends.number, ends.about, ends.ip,
-        h.host_id, h.zone, h.environment, h.namespace, h.service AS host_service,
-        coalesce(p.comm, '') AS comm,
-        coalesce(c.is_container, FALSE) AS is_container,
-        c.* EXCLUDE (source, cgroup_id, is_container)
-    FROM ends
-    LEFT JOIN hosts h ON h.source = ends.source
-    LEFT JOIN processes p
-        ON p.source = ends.source AND p.process_id = ends.process_id
-    LEFT JOIN labelled c ON c.source = ends.source AND c.cgroup_id =
-        CASE WHEN ends.cgroup_id <> 0 THEN ends.cgroup_id ELSE p.cgroup_id END
-), resolved AS (
-    SELECT number,
-        CASE
-            WHEN about = 2 THEN 'DNS'
-            WHEN about = 3 THEN 'instance metadata'
-            WHEN about <> 0 THEN '(unknown)'
-            WHEN comm = 'kubelet' THEN 'kubelet'
-            WHEN is_container THEN coalesce(
-                nullif(ecs, ''), nullif(k8s, ''), nullif(nomad, ''),
-                nullif(container_name, ''), left(container_id, 12))
-            ELSE coalesce(
-                nullif(service, ''), nullif(comm, ''), nullif(host_service, ''),
-                '(unknown)')
-        END AS workload,
-        CASE
-            WHEN about IN (1, 2) THEN ip
-            ELSE coalesce(nullif(host_id, ''), '(unknown)')
-        END AS id,
-        ip,
-        CASE WHEN about IN (1, 2) THEN '(unknown)'
-            ELSE coalesce(nullif(zone, ''), '(unknown)') END AS zone,
-        CASE
-            WHEN about IN (1, 2) THEN 'IP'
-            WHEN about = 3 THEN 'INSTANCE_METADATA'
-            WHEN about = 4 THEN 'LOCALHOST'
-            WHEN NOT is_container THEN 'PROCESS'
-            WHEN pod_uid <> '' THEN 'K8S_CONTAINER'
-            WHEN nomad <> '' OR nomad_alloc <> '' THEN 'NOMAD'
-            ELSE 'CONTAINER'
-        END AS resolution_type,
-        CASE WHEN is_container THEN image_version ELSE '' END AS image_version,
-        CASE WHEN about IN (0, 4) THEN coalesce(environment, '')
-            ELSE '(no agent)' END AS environment,
-        CASE WHEN about = 0
-            THEN coalesce(nullif(pod_namespace, ''), namespace, '')
-            ELSE '' END AS namespace,
-        CASE WHEN about <> 0 THEN ''
-            ELSE coalesce(nullif(comm, ''), '(unknown)') END AS process,
-        CASE WHEN is_container
-            THEN coalesce(nullif(k8s, ''), container_name) ELSE '' END AS container,
-        coalesce(pod, '') AS pod
-    FROM known
-)
-"""
-
-_COLUMNS: Mapping[str, str] = {
-    "workload.name": "workload",
-    "workload.uid": "''",
-    "availability_zone": "zone",
-    "id": "id",
-    "ip": "ip",
-    "resolution_type": "resolution_type",
-    "image_version": "image_version",
-    "environment": "environment",
-    "namespace.name": "namespace",
-    "process.name": "process",
-    "container.name": "container",
-    "pod": "pod",
-    "service.name": "''",
-    "node.name": "''",
-    "region": "''",
-    "k8s.cluster.name": "''",
-    "k8s.cluster.uid": "''",
-    "geo.country.iso_code": "''",
-}
-
-
-@dataclass(frozen=True)
-class Detail:
-    """How finely ends are told apart.
-
-    ``addresses``: by address, host and pod too, for the levels with ``id``. ``ip``:
-    show the address as a label.
-    """
-
-    addresses: bool
-    ip: bool = True
 
 
 @dataclass(frozen=True)
@@ -160,92 +49,240 @@ class Located:
     nodes: pa.Table  # NODE_LABELS
 
 
-def locate(
-    engine: Engine,
-    rows: Rows,
-    matched: Matched,
-    references: Mapping[str, pa.Table],
-    detail: Detail,
-) -> Located:
-    """Find out who both ends of each row are."""
-    ends, peer = _every_end(rows, matched, detail)
-    codes, first = _encode(ends.key)
-    number, nodes = _resolve(engine, ends.take(first), references, detail)
-    code = number[codes]
-    return Located(code[matched.own], code[peer], nodes)
-
-
 @dataclass(frozen=True)
-class _Described:
-    """Ends with what is known ``about`` them and their addresses, if they matter."""
+class Circle:
+    """What the enrichment of some rows works with."""
 
-    key: Int64  # one for ends that are the same
-    ends: Ends
-    about: Int64
-    high: Int64
-    low: Int64
-
-    def take(self, index: Int64) -> _Described:
-        return _Described(
-            self.key[index],
-            self.ends.take(index),
-            self.about[index],
-            self.high[index],
-            self.low[index],
-        )
+    engine: Engine
+    names: Names
+    known: Known
+    detail: Detail
+    span: Span
 
 
-def _every_end(
-    rows: Rows, matched: Matched, detail: Detail
-) -> tuple[_Described, Int64]:
-    """Return the ends in ``matched``, then those that are only an address.
+def locate(rows: Rows, matched: Matched, circle: Circle) -> Located:
+    """Find out who both ends of each row are, in the span of their window."""
+    place, covered = _covered(rows, matched, circle)
+    own = place[matched.own]
+    alone = np.flatnonzero(matched.peer < 0)
+    number, addresses = _addresses(rows, alone, covered["cluster"][own[alone]], circle)
+    peer = place[matched.peer]
+    peer[alone] = len(covered["about"]) + number
+    ends = {name: np.concatenate([covered[name], addresses[name]]) for name in covered}
+    asked = _asked_services(rows, matched, ends["cluster"][own], circle)
+    tables = _tables(circle.known)
+    _unite(ends, tables, circle)
+    code, first = _encode(_key(ends, circle.detail))
+    ends = {name: values[first] for name, values in ends.items()}
+    own, peer = code[own], code[peer]
+    if asked is not None:
+        own, peer, ends = _with_services(rows, own, peer, ends, asked)
+    labels = resolve(circle.engine, ends, tables, circle.detail)
+    node, nodes = distinct_nodes(labels)
+    return Located(node[own], node[peer], nodes)
 
-    And the place of each row's peer among them.
-    """
-    covered, alone = len(matched.ends), np.flatnonzero(matched.peer < 0)
-    addresses = _describe_addresses(rows, alone)
-    peer = matched.peer.copy()
-    peer[alone] = np.arange(covered, covered + len(alone))
-    high, low = np.zeros((2, covered), np.int64)
-    if detail.addresses:
-        known = np.flatnonzero(matched.peer >= 0)
+
+def _tables(known: Known) -> Mapping[str, pa.Table]:
+    names = pa.table({"name": known.networks.names})
+    return {**known.tables, "networks": names, "systems": known.systems.table}
+
+
+# -- ends whose collector reports them -------------------------------------------------
+
+
+def _covered(rows: Rows, matched: Matched, circle: Circle) -> tuple[Int32, Found]:
+    """Return for each of ``matched.ends`` its number, and the ends by number."""
+    ends, key = matched.ends, matched.end_keys
+    high, low = np.zeros((2, len(ends)), np.int64)
+    if circle.detail.addresses:
+        paired = np.flatnonzero(matched.peer >= 0)
         for side, values in (("high", high), ("low", low)):
             # A remembered end has no row: its address is what its peer's row says.
             remote = rows.int64(f"remote_address_{side}")
-            values[matched.peer[known]] = remote[known]
+            values[matched.peer[paired]] = remote[paired]
             values[matched.own] = rows.int64(f"local_address_{side}")
-    described = _Described(
-        np.concatenate([matched.end_keys, addresses.key]),
-        concat_ends([matched.ends, addresses.ends]),
-        np.concatenate([np.full(covered, int(About.COVERED)), addresses.about]),
-        np.concatenate([high, addresses.high]),
-        np.concatenate([low, addresses.low]),
+        key = combine(key, high, low)
+    number, first = _encode(key)
+    chosen = ends.take(first)
+    found = _nobody(len(first), About.COVERED)
+    found |= {"high": high[first], "low": low[first]}
+    known, members = circle.known, circle.known.members
+    host = known.host.find(chosen.source)
+    process = known.process.find(combine(chosen.source, chosen.process))
+    of_process = pick(known.cgroup_of_process, process, 0)
+    cgroup = known.cgroup.find(
+        combine(chosen.source, np.where(chosen.cgroup != 0, chosen.cgroup, of_process))
     )
-    if detail.addresses:
-        key = combine(described.key, described.high, described.low)
-        described = replace(described, key=key)
-    return described, peer
+    pod = pick(members.cgroup_pod, cgroup)
+    of_pod = pick(members.pod_node, pod)
+    of_host = pick(members.host_node, host)
+    cluster = pick(known.clusters.of("pods"), pod)
+    found |= {
+        "host": host,
+        "process": process,
+        "cgroup": cgroup,
+        "pod": pod,
+        "container": pick(members.cgroup_container, cgroup),
+        "node": np.where(of_pod >= 0, of_pod, of_host),
+        "cluster": np.where(cluster >= 0, cluster, pick(members.host_cluster, host)),
+    }
+    return number, found
 
 
-def _describe_addresses(rows: Rows, chosen: Int64) -> _Described:
-    """Describe the peers of rows of which only the address is known."""
-    high = rows.int64("remote_address_high")[chosen]
-    low = rows.int64("remote_address_low")[chosen]
-    about = _about_addresses(rows, chosen, high, low)
+def _nobody(count: int, about: About) -> Found:
+    found = {name: nobody(count) for name in READS}
+    zeros = np.zeros(count, np.int64)
+    return {"about": np.full(count, int(about)), "high": zeros, "low": zeros, **found}
+
+
+# -- ends of which there is only an address --------------------------------------------
+
+
+def _addresses(
+    rows: Rows, alone: Int64, cluster: Int64, circle: Circle
+) -> tuple[Int32, Found]:
+    """Return for each row that has only its peer's address its number among them."""
+    high = rows.int64("remote_address_high")[alone]
+    low = rows.int64("remote_address_low")[alone]
+    port = np.where(rows.is_client[alone], rows.server_port[alone], 0)
+    about = _about(high, low, port)
     local = (about == About.METADATA) | (about == About.LOCALHOST)
-    nobody = no_ends(len(chosen))
-    source = np.where(local, rows.source[chosen], 0)
-    ends = Ends(source, nobody.process, nobody.cgroup)
-    return _Described(combine(about, source), ends, about, high, low)
+    source = np.where(local, rows.source[alone], 0)
+    if circle.known.names_addresses or circle.detail.addresses:
+        protocol = rows.int64("protocol")[alone]
+        service = np.where(port != 0, port << 8 | protocol, 0)
+        service[about == About.LOCALHOST] = 0
+        key = combine(about, source, cluster, high, low, service)
+    else:
+        service = np.zeros(len(alone), np.int64)
+        key = combine(about, source)
+    number, first = _encode(key)
+    asked = Asked(cluster, high, low, service).take(first)
+    found = _nobody(len(first), About.ADDRESS) | {"about": about[first]}
+    if circle.detail.addresses:
+        found |= {"high": asked.high, "low": asked.low}
+    host = circle.known.host.find(source[first])
+    found["host"] = np.where(local[first], host, NOBODY)
+    found["node"] = pick(circle.known.members.host_node, found["host"])
+    found["cluster"] = pick(circle.known.members.host_cluster, found["host"])
+    if circle.known.names_addresses:
+        _name_addresses(found, asked, circle)
+    return number, found
 
 
-def _about_addresses(rows: Rows, chosen: Int64, high: Int64, low: Int64) -> Int64:
-    about = np.full(len(chosen), int(About.ADDRESS))
-    dns: Bool = rows.is_client[chosen] & (rows.server_port[chosen] == _DNS_PORT)
-    about[dns] = About.DNS
+def _about(high: Int64, low: Int64, port: Int64) -> Int64:
+    about = np.full(len(high), int(About.ADDRESS))
+    about[port == _DNS_PORT] = About.DNS
     about[is_loopback(high, low)] = About.LOCALHOST
     about[(high == 0) & (low == _METADATA_LOW)] = About.METADATA
     return about
+
+
+def _name_addresses(found: Found, asked: Asked, circle: Circle) -> None:
+    """Fill in whose the addresses are, in the cluster of whoever talks to them."""
+    known = circle.known
+    elsewhere = np.flatnonzero(found["about"] != About.LOCALHOST)
+    asked = asked.take(elsewhere)
+    network = known.networks.find(asked.high, asked.low)
+    found["network"][elsewhere] = network
+    if known.clusters:
+        owners = known.addresses.find(asked, circle.span)
+        of_pod = pick(known.members.pod_node, owners.pod)
+        found["pod"][elsewhere] = owners.pod
+        found["service"][elsewhere] = owners.service
+        found["at_node"][elsewhere] = owners.node
+        node = np.where(of_pod >= 0, of_pod, owners.node)
+        cluster = nobody(len(elsewhere))
+        for table, row in (
+            ("pods", owners.pod), ("services", owners.service), ("nodes", owners.node),
+        ):  # fmt: skip
+            cluster = np.where(row >= 0, pick(known.clusters.of(table), row), cluster)
+        is_owned = np.flatnonzero(cluster >= 0)
+        found["node"][elsewhere[is_owned]] = node[is_owned]
+        found["cluster"][elsewhere[is_owned]] = cluster[is_owned]
+        rest = np.flatnonzero(cluster < 0)
+        elsewhere, asked = elsewhere[rest], asked.take(rest)
+    found["system"][elsewhere] = known.systems.find(asked.high, asked.low)
+
+
+# -- Services behind translations ------------------------------------------------------
+
+
+def _asked_services(
+    rows: Rows, matched: Matched, cluster: Int64, circle: Circle
+) -> Int64 | None:
+    """Return the Service that each row's client asked for; None: nobody asked one.
+
+    What one end's host translated counts for the other end's row, too.
+    """
+    known = circle.known
+    if not known.clusters or not len(known.translation):
+        return None
+    translation_id = rows.int64("translation_id")
+    translated = np.flatnonzero(translation_id != 0)
+    if not len(translated):
+        return None
+    row = known.translation.find(
+        combine(rows.source[translated], translation_id[translated])
+    )
+    translated, row = translated[row >= 0], row[row >= 0]
+    number, first = _encode(combine(row, cluster[translated]))
+    table = known.tables["translations"].take(pa.array(row[first]))
+    service = known.addresses.find_services(
+        Asked(
+            cluster[translated[first]],
+            _integers(table, "service_address_high"),
+            _integers(table, "service_address_low"),
+            _integers(table, "service_port") << 8 | _integers(table, "protocol"),
+        ),
+        circle.span,
+    )
+    if not (service >= 0).any():
+        return None
+    asked = nobody(len(rows))
+    asked[translated] = service[number]
+    has_row = (matched.peer >= 0) & (matched.peer < len(rows)) & (asked < 0)
+    other = np.flatnonzero(has_row)
+    asked[other] = asked[matched.peer[other]]
+    return asked
+
+
+def _with_services(
+    rows: Rows, own: Int32, peer: Int32, ends: Found, asked: Int64
+) -> tuple[Int32, Int32, Found]:
+    """Tell apart the servers' ends by the Service that was asked for."""
+    is_client = rows.is_client
+    own_asked = np.where(is_client, NOBODY, asked)
+    peer_asked = np.where(is_client, asked, NOBODY)
+    end = np.concatenate([own, peer]).astype(np.int64)
+    service = np.concatenate([own_asked, peer_asked])
+    number, first = _encode(end << 32 | (service + 1))
+    ends = {name: values[end[first]] for name, values in ends.items()}
+    ends["asked"] = service[first]
+    return number[: len(rows)], number[len(rows) :], ends
+
+
+def _integers(table: pa.Table, name: str) -> Int64:
+    return table.column(name).to_numpy().astype(np.int64)
+
+
+# -- ends that read the same -----------------------------------------------------------
+
+
+def _unite(ends: Found, tables: Mapping[str, pa.Table], circle: Circle) -> None:
+    """Replace each row number by that of the first row that reads the same."""
+    for name, read in READS.items():
+        if (ends[name] >= 0).any():
+            columns = read.chosen(circle.detail)
+            same = circle.names.same_rows(read.table, tables[read.table], columns)
+            ends[name] = pick(same, ends[name])
+
+
+def _key(ends: Found, detail: Detail) -> Int64:
+    columns = ["about", *READS]
+    if detail.addresses:
+        columns += ["high", "low"]
+    return combine(*(ends[name] for name in columns))
 
 
 def _encode(keys: Int64) -> tuple[Int32, Int64]:
@@ -255,44 +292,6 @@ def _encode(keys: Int64) -> tuple[Int32, Int64]:
     first = np.empty(len(encoded.dictionary), np.int64)
     first[codes[::-1]] = np.arange(len(keys) - 1, -1, -1)
     return codes, first
-
-
-def _resolve(
-    engine: Engine,
-    described: _Described,
-    references: Mapping[str, pa.Table],
-    detail: Detail,
-) -> tuple[Int32, pa.Table]:
-    """Return the node of each end, and the nodes."""
-    count = len(described.about)
-    blank = pa.array([""]).take(np.zeros(count, np.int8))
-    texts = address_texts(described.high, described.low) if detail.addresses else blank
-    ends = pa.table(
-        {
-            "number": np.arange(count, dtype=np.int32),
-            "about": described.about.astype(np.int8),
-            "source": described.ends.source,
-            "process_id": described.ends.process,
-            "cgroup_id": described.ends.cgroup,
-            "ip": texts,
-        }
-    )
-    labelled = engine.query(_labels_sql(detail), ends=ends, **references)
-    nodes = labelled.select(list(NODE_LABELS)).cast(NODES_SCHEMA)
-    number, distinct = distinct_nodes(nodes)
-    node = np.empty(count, np.int32)
-    node[labelled.column("number").to_numpy()] = number
-    return node, distinct
-
-
-def _labels_sql(detail: Detail) -> str:
-    columns = dict(_COLUMNS)
-    if not detail.addresses:
-        columns |= dict.fromkeys(set(NODE_LABELS) - set(AZ_LABELS), "''")
-    elif not detail.ip:
-        columns["ip"] = "''"
-    chosen = ", ".join(f'{sql} AS "{label}"' for label, sql in columns.items())
-    return f"{RESOLVE} SELECT number, {chosen} FROM resolved ORDER BY number"
 
 
 def distinct_nodes(nodes: pa.Table) -> tuple[Int32, pa.Table]:

@@ -1,4 +1,4 @@
-"""The reference tables as they are now: hosts, processes and cgroups of each source.
+"""The reference tables as they are now: what each source told of its host or cluster.
 
 A table is replaced as a whole when changes come, never row by row. A row that has ended
 is kept for some windows, because edges of the time before may still come.
@@ -11,13 +11,27 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ebpf_net.reducer.keys import Bool, Int64, combine, text_key
+from ebpf_net.reducer.lookups import Lookup, text_codes
 from ebpf_net.reducer.rows import arrow_schema, int64_column, numpy_column
 from ebpf_net.schema import REFERENCE_KEYS, TABLES
 
 KEEP_WINDOWS = 6
 """How many windows a row is kept after its end."""
+
+CLUSTER_TABLES = tuple(
+    name for name in REFERENCE_KEYS if name.startswith("kubernetes_")
+)
+"""Tables that tell of the cluster that their source names, not of its host."""
+_TELLING = {
+    "kubernetes_nodes": "name",
+    "kubernetes_pods": "name",
+    "kubernetes_containers": "pod_uid",
+    "kubernetes_services": "name",
+    "kubernetes_addresses": "owner_uid",
+}  # a column that is blank in a row that only says what has gone
 
 _NEVER = np.iinfo(np.int64).max
 
@@ -50,6 +64,7 @@ class References:
         changes = list(changes)
         for name in REFERENCE_KEYS:
             self._apply(name, changes, window)
+        self._expire_former_holders(window)
 
     def forget(self, window: int, gone: frozenset[int]) -> None:
         """Drop rows that ended long before the window, and those of gone sources."""
@@ -98,6 +113,24 @@ class References:
             name, pa.concat_tables(parts), np.concatenate(removed), window
         )
 
+    def _expire_former_holders(self, window: int) -> None:
+        """End what other sources told of a cluster before the last one named it.
+
+        Only the last one sees what goes. It is the one whose row came last.
+        """
+        clusters = self._tables["kubernetes_clusters"]
+        sources = int64_column(clusters, "source")
+        if len(np.unique(sources)) < 2:
+            return
+        is_last = _last_of_each(text_codes(clusters["cluster_uid"])[0])
+        former = np.setdiff1d(sources, sources[is_last])
+        if not len(former):
+            return
+        for name in CLUSTER_TABLES:
+            table = self._tables[name]
+            gone = np.isin(numpy_column(table, "source"), former)
+            self._tables[name] = _set_expiry(table, gone, window)
+
 
 def _schema(name: str) -> pa.Schema:
     columns = [column for column in TABLES[name] if column[0] != "removed"]
@@ -118,19 +151,48 @@ def _keys(name: str, table: pa.Table) -> Int64:
     source = int64_column(table, "source")
     if name == "hosts":  # one host a source, whatever its name becomes
         return source
-    key = int64_column(table, REFERENCE_KEYS[name])
-    return combine(source, key)
+    column = table.column(REFERENCE_KEYS[name])
+    if pa.types.is_string(column.type):
+        return combine(source, text_codes(column)[0])
+    return combine(source, int64_column(table, REFERENCE_KEYS[name]))
 
 
 def _latest(name: str, table: pa.Table, removed: Bool, window: int) -> pa.Table:
     keys = _keys(name, table)
-    known = np.flatnonzero(~removed)
+    if name == "kubernetes_addresses":
+        table = _with_ends(table, keys, removed)
+    known = np.flatnonzero(~removed | _is_all_there_is(name, table, keys, removed))
     rows = known[_last_of_each(keys[known])]
     last = np.flatnonzero(_last_of_each(keys))
     ended = keys[last[removed[last]]]
     return _set_expiry(
         table.take(rows), np.isin(keys[rows], ended), window
     ).combine_chunks()
+
+
+def _is_all_there_is(name: str, table: pa.Table, keys: Int64, removed: Bool) -> Bool:
+    """Tell which removed rows are of something that began and ended at once.
+
+    There was no row of it before, and this one says more than that it has gone.
+    """
+    if name not in _TELLING or not removed.any():
+        return np.zeros(len(keys), np.bool_)
+    telling: Bool = pc.not_equal(table[_TELLING[name]], "").to_numpy()
+    return removed & telling & ~np.isin(keys, keys[~removed])
+
+
+def _with_ends(table: pa.Table, keys: Int64, removed: Bool) -> pa.Table:
+    """Let rows that a later one removes end when that one says."""
+    last = np.flatnonzero(_last_of_each(keys))
+    last = last[removed[last]]
+    if not len(last):
+        return table
+    until = int64_column(table, "until_ns").copy()
+    row = Lookup(keys[last], last).find(keys)
+    ended = row >= 0
+    until[ended] = until[row[ended]]
+    place = table.schema.get_field_index("until_ns")
+    return table.set_column(place, table.schema.field(place), pa.array(until))
 
 
 def _last_of_each(keys: Int64) -> Bool:

@@ -1,0 +1,156 @@
+"""All that ends can be named from, ready to be looked up.
+
+What is derived from a table is kept until the table is another one: in most windows
+most tables are as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from ebpf_net.reducer.autonomous_systems import AutonomousSystems
+from ebpf_net.reducer.cluster_members import Members, members_of
+from ebpf_net.reducer.engine import Engine
+from ebpf_net.reducer.keys import Int64, combine
+from ebpf_net.reducer.kubernetes_names import KubernetesNames
+from ebpf_net.reducer.kubernetes_tables import Clusters, clusters_of
+from ebpf_net.reducer.lookups import Lookup, same_rows
+from ebpf_net.reducer.networks import Networks
+from ebpf_net.reducer.reference import CLUSTER_TABLES
+from ebpf_net.reducer.rows import int64_column
+from ebpf_net.schema import REFERENCE_KEYS
+
+_Made = TypeVar("_Made")
+
+_LABELS_OF_CONTAINERS = """
+WITH told AS (
+    SELECT *, json_extract_string(
+        CASE WHEN json_valid(labels) THEN labels ELSE '{}' END, [
+            '$."com.amazonaws.ecs.task-definition-family"',
+            '$."io.kubernetes.container.name"',
+            '$."io.kubernetes.pod.name"',
+            '$."io.kubernetes.pod.namespace"',
+            '$."com.hashicorp.nomad.alloc_id"',
+            '$."com.hashicorp.nomad.job_name"',
+            '$."com.hashicorp.nomad.task_group_name"',
+            '$."com.hashicorp.nomad.task_name"'
+        ]) AS label
+    FROM cgroups
+)
+SELECT service AS unit, pod_uid, image_version,
+    container_id <> '' OR container_name <> '' AS is_container,
+    container_id, container_name,
+    coalesce(label[1], '') AS ecs,
+    coalesce(label[2], '') AS kubernetes_container,
+    coalesce(label[3], '') AS kubernetes_pod,
+    coalesce(label[4], '') AS kubernetes_namespace,
+    coalesce(label[5], '') AS nomad_alloc,
+    concat_ws('.', label[6], label[7], label[8]) AS nomad
+FROM told
+"""
+
+
+@dataclass(frozen=True)
+class Known:
+    """Tables by what their rows are, and lookups that give row numbers of them."""
+
+    tables: Mapping[str, pa.Table]
+    host: Lookup  # by source
+    process: Lookup  # by source and process id
+    cgroup_of_process: Int64
+    cgroup: Lookup  # by source and cgroup id
+    translation: Lookup  # by source and translation id
+    clusters: Clusters
+    members: Members
+    addresses: KubernetesNames
+    networks: Networks
+    systems: AutonomousSystems
+
+    @property
+    def names_addresses(self) -> bool:
+        """Tell whether an address can have a name."""
+        return bool(self.clusters or len(self.networks) or self.systems)
+
+
+class Names:
+    """Makes Known of the reference tables.
+
+    ``networks`` and ``systems`` may be replaced at any time by another thread.
+    """
+
+    def __init__(self) -> None:
+        self.networks = Networks()
+        self.systems = AutonomousSystems()
+        self._made: dict[object, tuple[Sequence[pa.Table], Any]] = {}
+
+    def known(self, engine: Engine, references: Mapping[str, pa.Table]) -> Known:
+        """Return what is known now."""
+        kubernetes = [references[name] for name in CLUSTER_TABLES]
+        hosts, cgroups = references["hosts"], references["cgroups"]
+        clusters = self._keep("clusters", kubernetes, lambda: clusters_of(references))
+        labels = self._keep("labels", [cgroups], lambda: _containers(engine, cgroups))
+        tables = {
+            **{name: references[name] for name in ("hosts", "processes")},
+            "translations": references["translations"],
+            "cgroups": labels,
+            **clusters.tables,
+        }
+        return Known(
+            tables,
+            self._keep("host", [hosts], lambda: _by_source(hosts)),
+            self._lookup(references, "processes"),
+            int64_column(references["processes"], "cgroup_id"),
+            self._lookup(references, "cgroups"),
+            self._lookup(references, "translations"),
+            clusters,
+            self._keep(
+                "members",
+                [hosts, cgroups, *kubernetes],
+                lambda: members_of(references, clusters),
+            ),
+            self._keep("addresses", kubernetes, lambda: KubernetesNames(clusters)),
+            self.networks,
+            self.systems,
+        )
+
+    def same_rows(self, name: str, table: pa.Table, columns: Sequence[str]) -> Int64:
+        """Return for each row the first row that reads the same in these columns."""
+        key = ("same", name, tuple(columns))
+        return self._keep(key, [table], lambda: same_rows(table, columns))
+
+    def _lookup(self, references: Mapping[str, pa.Table], name: str) -> Lookup:
+        table = references[name]
+        return self._keep(
+            name,
+            [table],
+            lambda: Lookup(
+                combine(
+                    int64_column(table, "source"),
+                    int64_column(table, REFERENCE_KEYS[name]),
+                )
+            ),
+        )
+
+    def _keep(
+        self, key: object, tables: Sequence[pa.Table], make: Callable[[], _Made]
+    ) -> _Made:
+        kept = self._made.get(key)
+        if kept is None or any(
+            old is not new for old, new in zip(kept[0], tables, strict=True)
+        ):
+            kept = self._made[key] = (tables, make())
+        made: _Made = kept[1]
+        return made
+
+
+def _by_source(table: pa.Table) -> Lookup:
+    return Lookup(int64_column(table, "source"))
+
+
+def _containers(engine: Engine, cgroups: pa.Table) -> pa.Table:
+    """Return what names a cgroup: its columns and what is used of its labels."""
+    return engine.query(_LABELS_OF_CONTAINERS, cgroups=cgroups)

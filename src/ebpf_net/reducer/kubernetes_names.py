@@ -1,0 +1,282 @@
+"""Who is at an address of a cluster: pods, Services and nodes, by time.
+
+An address means something in one cluster only, the one of whoever talks to it. Public
+addresses mean the same everywhere, as long as only one cluster has them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ebpf_net.reducer.addresses import is_public
+from ebpf_net.reducer.claims import Claim, Claims, Span
+from ebpf_net.reducer.keys import Bool, Int64, combine, is_loopback
+from ebpf_net.reducer.kubernetes_tables import Clusters, InClusters
+from ebpf_net.reducer.lookups import NOBODY, Lookup, nobody, only_one, pick
+from ebpf_net.reducer.rows import int64_column
+
+ANYWHERE = -1
+"""The cluster of those who are in none."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Addresses, as seen from a cluster. ``service`` is port and protocol.
+
+    As in ``keys.edge_keys``: port << 8 | protocol; 0 where the end is a client.
+    """
+
+    cluster: Int64
+    high: Int64
+    low: Int64
+    service: Int64
+
+    def take(self, index: Int64) -> Asked:
+        """Return the chosen ones."""
+        return Asked(
+            self.cluster[index], self.high[index], self.low[index], self.service[index]
+        )
+
+    def __len__(self) -> int:
+        return len(self.high)
+
+
+@dataclass(frozen=True)
+class Owners:
+    """Rows of pods, services and nodes; at most one of pod and service is known."""
+
+    pod: Int64
+    service: Int64
+    node: Int64
+
+    def put(self, index: Int64, other: Owners) -> None:
+        """Take over the others' rows at these places."""
+        self.pod[index] = other.pod
+        self.service[index] = other.service
+        self.node[index] = other.node
+
+
+class KubernetesNames:
+    """Lookups of the addresses of all clusters; made anew when a table changes."""
+
+    def __init__(self, clusters: Clusters) -> None:
+        rows = _address_rows(clusters)
+        self._pods = _claims(rows, "pod", with_service=False)
+        self._nodes = _claims(rows, "node", with_service=False)
+        self._services = _claims(rows, "service", with_service=True)
+        self._node_ports = _claims(rows, "node_port", with_service=True)
+        endpoints = _endpoint_rows(clusters)
+        self._endpoint_pods = _claims(endpoints, "pod", with_service=True)
+        self._endpoint_services = _claims(endpoints, "service", with_service=True)
+        self._shapes = _shapes(rows)
+        everything = [rows.address_key, endpoints.address_key]
+        self._claimed = Lookup(np.unique(np.concatenate(everything)))
+        self._has_public = bool((rows.cluster == ANYWHERE).any())
+
+    def find(self, asked: Asked, span: Span) -> Owners:
+        """Return who was at the addresses."""
+        found = _no_owners(len(asked))
+        seen = [asked.cluster]
+        if self._has_public:
+            seen.append(np.full(len(asked), ANYWHERE, np.int64))
+        for cluster in seen:
+            key = combine(cluster, asked.high, asked.low)
+            known = (self._claimed.find(key) >= 0) & (found.pod < 0)
+            known &= (found.service < 0) & (found.node < 0)
+            index = np.flatnonzero(known)
+            if len(index):
+                part = asked.take(index)
+                part = Asked(cluster[index], part.high, part.low, part.service)
+                found.put(index, self._find(part, key[index], span))
+        return found
+
+    def find_services(self, asked: Asked, span: Span) -> Int64:
+        """Return the Service that was asked for at an address."""
+        key = combine(asked.cluster, asked.high, asked.low)
+        node = self._nodes.find(key, span) >= 0
+        node |= is_loopback(asked.high, asked.low)
+        service = self._find_services(asked, node, span)
+        if self._has_public:
+            missing = np.flatnonzero(service < 0)
+            part = asked.take(missing)
+            public = Asked(
+                np.full(len(part), ANYWHERE, np.int64),
+                part.high,
+                part.low,
+                part.service,
+            )
+            no = np.zeros(len(part), np.bool_)
+            service[missing] = self._find_services(public, no, span)
+        return service
+
+    def _find(self, asked: Asked, key: Int64, span: Span) -> Owners:
+        pod = self._pods.find(key, span)
+        node = self._nodes.find(key, span)
+        service = nobody(len(asked))
+        others = np.flatnonzero((pod < 0) & (asked.service != 0))
+        if len(others):
+            part = asked.take(others)
+            exact = combine(part.cluster, part.high, part.low, part.service)
+            pod[others] = self._endpoint_pods.find(exact, span)
+            found = self._find_services(part, node[others] >= 0, span)
+            outside = self._endpoint_services.find(exact, span)
+            found = np.where(found >= 0, found, outside)
+            service[others] = np.where(pod[others] >= 0, NOBODY, found)
+        node = np.where((pod >= 0) | (service >= 0), NOBODY, node)
+        return Owners(pod, service, node)
+
+    def _find_services(self, asked: Asked, at_node: Bool, span: Span) -> Int64:
+        found = nobody(len(asked))
+        for port, protocol in self._shapes:
+            service = asked.service & ((0xFFFF << 8) * port | 0xFF * protocol)
+            key = combine(asked.cluster, asked.high, asked.low, service)
+            other = self._services.find(key, span)
+            found = np.where(found >= 0, found, other)
+        if at_node.any() and len(self._node_ports):
+            zero = np.zeros(len(asked), np.int64)  # any node's address
+            key = combine(asked.cluster, zero, zero, asked.service)
+            port_of = np.where(at_node, self._node_ports.find(key, span), NOBODY)
+            found = np.where(found >= 0, found, port_of)
+        return found
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Addresses with their owners' rows; ``kind`` is the table of the owner."""
+
+    cluster: Int64
+    high: Int64
+    low: Int64
+    service: Int64
+    owner: Int64
+    kind: pa.Array
+    from_ns: Int64
+    until_ns: Int64
+    tie: Int64
+
+    @property
+    def address_key(self) -> Int64:
+        return combine(self.cluster, self.high, self.low)
+
+    def is_kind(self, kind: str) -> Bool:
+        same: Bool = pc.equal(self.kind, kind).to_numpy(zero_copy_only=False)
+        return same & (self.owner >= 0)
+
+    def take(self, index: Int64) -> _Rows:
+        chosen = {
+            name: values.take(pa.array(index)) if name == "kind" else values[index]
+            for name, values in vars(self).items()
+        }
+        return _Rows(**chosen)
+
+
+def _no_owners(count: int) -> Owners:
+    return Owners(nobody(count), nobody(count), nobody(count))
+
+
+def _address_rows(clusters: Clusters) -> _Rows:
+    table = clusters["addresses"]
+    cluster = clusters.of("addresses")
+    kind = _replace(table["kind"].combine_chunks(), "load_balancer", "service")
+    owner = nobody(len(cluster))
+    for name in ("pods", "services", "nodes"):
+        uid = f"{name.removesuffix('s')}_uid"
+        rows = InClusters(clusters.of(name), clusters[name][uid])
+        found = rows.find_within(cluster, table["owner_uid"])
+        owner = np.where(owner >= 0, owner, found)
+    made = _Rows(
+        cluster,
+        int64_column(table, "address_high"),
+        int64_column(table, "address_low"),
+        int64_column(table, "port") << 8 | int64_column(table, "protocol"),
+        owner,
+        kind,
+        int64_column(table, "from_ns"),
+        int64_column(table, "until_ns"),
+        _rank(table["address_key"]),
+    )
+    return _with_public(made)
+
+
+def _replace(texts: pa.Array, old: str, new: str) -> pa.Array:
+    return pc.if_else(pc.equal(texts, old), new, texts)
+
+
+def _endpoint_rows(clusters: Clusters) -> _Rows:
+    table = clusters["endpoints"]
+    cluster = clusters.of("endpoints")
+    pods = InClusters(clusters.of("pods"), clusters["pods"]["pod_uid"])
+    services = InClusters(clusters.of("services"), clusters["services"]["service_uid"])
+    # Of pods on their host's network only: others are known by their address, by time.
+    on_host = clusters["pods"]["host_network"].to_numpy().astype(np.int64)
+    pod = pods.find_within(cluster, table["pod_uid"])
+    pod = np.where(pick(on_host, pod, 0) == 1, pod, NOBODY)
+    service = services.find_within(cluster, table["service_uid"])
+    is_pod = pc.not_equal(table["pod_uid"], "").to_numpy()
+    names = pa.array(["service", "pod"])
+    always = np.zeros(len(cluster), np.int64)
+    return _Rows(
+        cluster,
+        int64_column(table, "address_high"),
+        int64_column(table, "address_low"),
+        int64_column(table, "port") << 8 | int64_column(table, "protocol"),
+        np.where(is_pod, pod, service),
+        names.take(pa.array(is_pod.astype(np.int8))),
+        always,
+        always,
+        _rank(table["endpoint_key"]),
+    )
+
+
+def _with_public(rows: _Rows) -> _Rows:
+    """Add public addresses of nodes and Services as seen from outside any cluster."""
+    kinds = rows.is_kind("service") | rows.is_kind("node")
+    chosen = np.flatnonzero(kinds & is_public(rows.high, rows.low))
+    if not len(chosen):
+        return rows
+    public = rows.take(chosen)
+    alone = only_one(combine(public.high, public.low), public.cluster)
+    public = public.take(np.flatnonzero(alone))
+    columns = {
+        name: pa.concat_arrays([values, getattr(public, name)])
+        if name == "kind"
+        else np.concatenate([values, getattr(public, name)])
+        for name, values in vars(rows).items()
+    }
+    columns["cluster"][len(rows.cluster) :] = ANYWHERE
+    return _Rows(**columns)
+
+
+def _claims(rows: _Rows, kind: str, *, with_service: bool) -> Claims:
+    index = np.flatnonzero(rows.is_kind(kind))
+    chosen = rows.take(index)
+    key = chosen.address_key
+    if with_service:
+        key = combine(chosen.cluster, chosen.high, chosen.low, chosen.service)
+    return Claims(Claim(key, chosen.owner, chosen.from_ns, chosen.until_ns, chosen.tie))
+
+
+def _shapes(rows: _Rows) -> list[tuple[int, int]]:
+    """Return what Services' addresses tell: whether a port, whether a protocol."""
+    service = rows.service[rows.is_kind("service")]
+    port, protocol = (service >> 8) != 0, (service & 0xFF) != 0
+    every = ((1, 1), (1, 0), (0, 1), (0, 0))
+    return [
+        (has_port, has_protocol)
+        for has_port, has_protocol in every
+        if ((port == has_port) & (protocol == has_protocol)).any()
+    ]
+
+
+def _rank(column: pa.ChunkedArray) -> Int64:
+    """Return the place of each text in their order."""
+    if not len(column):
+        return np.empty(0, np.int64)
+    order = pc.sort_indices(column.combine_chunks()).to_numpy()
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return rank
