@@ -86,6 +86,18 @@ def test_the_socket_is_looked_for_at_each_question(tmp_path):
         assert (api.failures, api.dropped) == (0, 0)
 
 
+def test_a_runtime_that_is_started_anew_is_asked_again(place):
+    runtime = Runtime(None, DETAILS)
+    with running(runtime.fetch, place, first_delay_seconds=0.01) as api:
+        api.ask(ASKED)
+        api.wait_answers(60.0)
+        place.unlink()
+        api.ask(ASKED)
+        wait_for(lambda: api.failures)
+        place.touch()
+        assert wait_for(api.take_answers) == [(ASKED, DETAILS)]
+
+
 def test_the_first_answers_can_be_waited_for(place):
     with running(Runtime(*[DETAILS] * 5).fetch, place) as api:
         for _ in range(5):

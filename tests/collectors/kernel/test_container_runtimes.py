@@ -1,4 +1,8 @@
 import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -103,6 +107,40 @@ def test_one_that_hangs_keeps_no_other_from_answering(make_runtimes, tmp_path):
         assert ask(runtimes, ContainerQuestion(ID, "podman")) == ["podman"]
         runtimes.stop()
         assert time.monotonic() - began < 4
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_socket_that_may_not_be_used_is_told_once():
+    script = """
+import logging, os, pathlib, sys
+from ebpf_net.collectors.kernel.container_details import ContainerQuestion
+from ebpf_net.collectors.kernel.container_runtimes import *
+logging.basicConfig()
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+path = pathlib.Path(sys.argv[1])
+runtimes = ContainerRuntimes(RuntimeSockets(docker=(path,), podman=(path,)))
+for container in ("a", "b"):
+    runtimes.ask(ContainerQuestion(container))
+    runtimes.wait_answers(10)
+runtimes.stop()
+"""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        with http_server(Path(directory, "docker.sock")) as docker:
+            os.chmod(docker.path, 0o600)
+            done = subprocess.run(
+                [sys.executable, "-c", script, docker.path],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+    lines = sorted(done.stderr.splitlines())
+    assert len(lines) == 2
+    assert "docker cannot be asked" in lines[0]
+    assert "podman cannot be asked" in lines[1]
+    assert all("Permission denied" in line for line in lines)
 
 
 def test_failures_are_counted_by_runtime(make_runtimes, tmp_path):

@@ -46,7 +46,7 @@ class ContainerApi:
     """Asks in a thread of its own; nothing waits for the runtime but that thread.
 
     The thread starts with the first question. ``places`` are where the runtime's socket
-    may be, the best first; while there is nothing at any of them, nothing is asked.
+    may be, the best first; until there is something at one of them, nothing is asked.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class ContainerApi:
         self._changed = threading.Condition()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._is_told = False
+        self._is_told = self._was_there = False
         self.failures = 0
         """Questions without an answer since the start; each is asked again later."""
         self.dropped = 0
@@ -127,8 +127,7 @@ class ContainerApi:
         """Say whether the question is settled."""
         is_settled = True
         try:
-            path = find_place(self._places)
-            details = path and self._fetch(path, task.question, self._timeout_seconds)
+            details = self._fetch_details(task.question)
             if details:
                 self._answers.put((task.question, details))
         except (OSError, ApiError) as error:
@@ -140,6 +139,15 @@ class ContainerApi:
             self._is_prompt = is_settled
             self._changed.notify_all()
         return is_settled
+
+    def _fetch_details(self, question: ContainerQuestion) -> ContainerDetails | None:
+        path = find_place(self._places)
+        if path is None:
+            if self._was_there:
+                raise ApiError("its socket is gone")
+            return None  # there is no such runtime here
+        self._was_there = True
+        return self._fetch(path, question, self._timeout_seconds)
 
     def _tell(self, error: Exception) -> None:
         if not self._is_told:
