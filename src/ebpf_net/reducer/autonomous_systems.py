@@ -36,6 +36,8 @@ class AutonomousSystems:
         self._databases = tuple(databases)
         self._max_addresses = max_addresses
         self._known: dict[tuple[str, str], int] = {}
+        self._keys: Int64
+        self._rows: Int64
         self._forget()
 
     def __bool__(self) -> bool:

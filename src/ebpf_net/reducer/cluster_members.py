@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from ebpf_net.reducer.lookups import (
     NOBODY,
     Lookup,
     codes_among,
+    is_blank,
     nobody,
     only_one,
     pick,
@@ -85,12 +87,12 @@ def _nodes_of_hosts(
 
 
 def _by_text(
-    wanted: pa.ChunkedArray, texts: pa.ChunkedArray, cluster: Int64
+    wanted: pa.ChunkedArray[Any], texts: pa.ChunkedArray[Any], cluster: Int64
 ) -> tuple[Int64, Int64]:
     """Return the cluster whose nodes alone have a text, and the only node with it."""
     codes, distinct = text_codes(texts)
     asked = codes_among(wanted, distinct)
-    asked[pc.equal(wanted, "").to_numpy()] = NOBODY
+    asked[is_blank(wanted)] = NOBODY
     row = Lookup(codes).find(asked)
     in_one = pick(only_one(codes, cluster).astype(np.int64), row, 0) == 1
     is_one = pick(only_one(codes, np.arange(len(codes))).astype(np.int64), row, 0) == 1
@@ -114,6 +116,6 @@ def _clusters_of_pods(
     return pick(cluster[one], found)
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _plain(column: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
     """Return ids without dashes, in lower case."""
     return pc.utf8_lower(pc.replace_substring(column, "-", ""))

@@ -227,7 +227,7 @@ def _asked_services(
     )
     translated, row = translated[row >= 0], row[row >= 0]
     number, first = _encode(combine(row, cluster[translated]))
-    table = known.tables["translations"].take(pa.array(row[first]))
+    table = known.tables["translations"].take(row[first])
     service = known.addresses.find_services(
         Asked(
             cluster[translated[first]],

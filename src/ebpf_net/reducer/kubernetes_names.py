@@ -7,6 +7,7 @@ addresses mean the same everywhere, as long as only one cluster has them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +17,22 @@ from ebpf_net.reducer.addresses import is_public
 from ebpf_net.reducer.claims import Claim, Claims, Span
 from ebpf_net.reducer.keys import Bool, Int64, combine, is_loopback
 from ebpf_net.reducer.kubernetes_tables import Clusters, InClusters
-from ebpf_net.reducer.lookups import NOBODY, Lookup, nobody, only_one, pick
+from ebpf_net.reducer.lookups import (
+    NOBODY,
+    Lookup,
+    codes_among,
+    is_blank,
+    nobody,
+    only_one,
+    pick,
+)
 from ebpf_net.reducer.rows import int64_column
 
 ANYWHERE = -1
 """The cluster of those who are in none."""
+
+
+_KINDS = ("pod", "service", "node", "node_port", "load_balancer")
 
 
 @dataclass(frozen=True)
@@ -153,7 +165,7 @@ class _Rows:
     low: Int64
     service: Int64
     owner: Int64
-    kind: pa.Array
+    kind: Int64  # place in _KINDS
     from_ns: Int64
     until_ns: Int64
     tie: Int64
@@ -163,15 +175,11 @@ class _Rows:
         return combine(self.cluster, self.high, self.low)
 
     def is_kind(self, kind: str) -> Bool:
-        same: Bool = pc.equal(self.kind, kind).to_numpy(zero_copy_only=False)
+        same: Bool = self.kind == _KINDS.index(kind)
         return same & (self.owner >= 0)
 
     def take(self, index: Int64) -> _Rows:
-        chosen = {
-            name: values.take(pa.array(index)) if name == "kind" else values[index]
-            for name, values in vars(self).items()
-        }
-        return _Rows(**chosen)
+        return _Rows(**{name: values[index] for name, values in vars(self).items()})
 
 
 def _no_owners(count: int) -> Owners:
@@ -181,7 +189,8 @@ def _no_owners(count: int) -> Owners:
 def _address_rows(clusters: Clusters) -> _Rows:
     table = clusters["addresses"]
     cluster = clusters.of("addresses")
-    kind = _replace(table["kind"].combine_chunks(), "load_balancer", "service")
+    kind = codes_among(table["kind"], pa.array(_KINDS))
+    kind[kind == _KINDS.index("load_balancer")] = _KINDS.index("service")
     owner = nobody(len(cluster))
     for name in ("pods", "services", "nodes"):
         uid = f"{name.removesuffix('s')}_uid"
@@ -202,10 +211,6 @@ def _address_rows(clusters: Clusters) -> _Rows:
     return _with_public(made)
 
 
-def _replace(texts: pa.Array, old: str, new: str) -> pa.Array:
-    return pc.if_else(pc.equal(texts, old), new, texts)
-
-
 def _endpoint_rows(clusters: Clusters) -> _Rows:
     table = clusters["endpoints"]
     cluster = clusters.of("endpoints")
@@ -216,8 +221,7 @@ def _endpoint_rows(clusters: Clusters) -> _Rows:
     pod = pods.find_within(cluster, table["pod_uid"])
     pod = np.where(pick(on_host, pod, 0) == 1, pod, NOBODY)
     service = services.find_within(cluster, table["service_uid"])
-    is_pod = pc.not_equal(table["pod_uid"], "").to_numpy()
-    names = pa.array(["service", "pod"])
+    is_pod = ~is_blank(table["pod_uid"])
     always = np.zeros(len(cluster), np.int64)
     return _Rows(
         cluster,
@@ -225,7 +229,7 @@ def _endpoint_rows(clusters: Clusters) -> _Rows:
         int64_column(table, "address_low"),
         int64_column(table, "port") << 8 | int64_column(table, "protocol"),
         np.where(is_pod, pod, service),
-        names.take(pa.array(is_pod.astype(np.int8))),
+        np.where(is_pod, _KINDS.index("pod"), _KINDS.index("service")),
         always,
         always,
         _rank(table["endpoint_key"]),
@@ -242,9 +246,7 @@ def _with_public(rows: _Rows) -> _Rows:
     alone = only_one(combine(public.high, public.low), public.cluster)
     public = public.take(np.flatnonzero(alone))
     columns = {
-        name: pa.concat_arrays([values, getattr(public, name)])
-        if name == "kind"
-        else np.concatenate([values, getattr(public, name)])
+        name: np.concatenate([values, getattr(public, name)])
         for name, values in vars(rows).items()
     }
     columns["cluster"][len(rows.cluster) :] = ANYWHERE
@@ -272,7 +274,7 @@ def _shapes(rows: _Rows) -> list[tuple[int, int]]:
     ]
 
 
-def _rank(column: pa.ChunkedArray) -> Int64:
+def _rank(column: pa.ChunkedArray[Any]) -> Int64:
     """Return the place of each text in their order."""
     if not len(column):
         return np.empty(0, np.int64)

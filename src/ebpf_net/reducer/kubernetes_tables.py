@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -95,7 +96,7 @@ class InClusters:
     answers if only one cluster has it.
     """
 
-    def __init__(self, cluster: Int64, column: pa.ChunkedArray) -> None:
+    def __init__(self, cluster: Int64, column: pa.ChunkedArray[Any]) -> None:
         codes, self._texts = text_codes(column)
         blank = np.isin(codes, codes_among(pa.chunked_array([[""]]), self._texts))
         rows = np.flatnonzero(~blank)[::-1]  # of equal ones the last row counts
@@ -104,7 +105,7 @@ class InClusters:
         unique = only_one(codes, cluster)
         self._anywhere = Lookup(codes[unique], rows[unique])
 
-    def find(self, cluster: Int64, column: pa.ChunkedArray) -> Int64:
+    def find(self, cluster: Int64, column: pa.ChunkedArray[Any]) -> Int64:
         """Return the row of each text, as seen from a cluster; or NOBODY."""
         codes = codes_among(column, self._texts)
         if not (codes >= 0).any():
@@ -112,6 +113,6 @@ class InClusters:
         found = self._within.find(combine(cluster, codes))
         return np.where(found >= 0, found, self._anywhere.find(codes))
 
-    def find_within(self, cluster: Int64, column: pa.ChunkedArray) -> Int64:
+    def find_within(self, cluster: Int64, column: pa.ChunkedArray[Any]) -> Int64:
         """Return the row of each text in this cluster, or NOBODY."""
         return self._within.find(combine(cluster, codes_among(column, self._texts)))

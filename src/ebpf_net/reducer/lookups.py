@@ -7,6 +7,7 @@ nobody. Texts are compared as codes that two columns have in common.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -52,21 +53,28 @@ def pick(values: Int64, rows: Int64, otherwise: int = NOBODY) -> Int64:
     return np.where(rows >= 0, values[rows], otherwise)
 
 
-def text_codes(column: pa.ChunkedArray) -> tuple[Int64, pa.Array]:
+def text_codes(column: pa.ChunkedArray[Any]) -> tuple[Int64, pa.StringArray]:
     """Return a number for each text of a column, and the texts by their numbers."""
     encoded = column.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
     codes = encoded.indices.to_numpy(zero_copy_only=False)
-    return codes.astype(np.int64), encoded.dictionary
+    texts: Any = encoded.dictionary
+    return codes.astype(np.int64), texts
 
 
-def codes_among(column: pa.ChunkedArray, texts: pa.Array) -> Int64:
+def codes_among(column: pa.ChunkedArray[Any], texts: pa.StringArray) -> Int64:
     """Return the place of each text of a column among distinct texts, or NOBODY."""
     if not len(texts) or not len(column):
         return nobody(len(column))
     found = pc.index_in(column.combine_chunks(), value_set=texts)
     return found.fill_null(NOBODY).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def is_blank(column: pa.ChunkedArray[Any]) -> Bool:
+    """Tell which texts are empty."""
+    empty: Bool = pc.binary_length(column).to_numpy() == 0
+    return empty
 
 
 def only_one(keys: Int64, among: Int64) -> Bool:
@@ -93,7 +101,7 @@ def same_rows(table: pa.Table, columns: Sequence[str]) -> Int64:
     return first[number].astype(np.int64)
 
 
-def _column_codes(column: pa.ChunkedArray) -> Int64:
+def _column_codes(column: pa.ChunkedArray[Any]) -> Int64:
     if pa.types.is_string(column.type):
         return text_codes(column)[0]
     return np.asarray(column.to_numpy()).astype(np.int64)

@@ -43,7 +43,7 @@ def _no_stretches() -> _Stretches:
 class Networks:
     """Names of networks; ``names`` are distinct."""
 
-    names: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    names: pa.StringArray = field(default_factory=lambda: pa.array([], pa.string()))
     _ipv4: _Stretches = field(default_factory=_no_stretches)
     _ipv6: _Stretches = field(default_factory=_no_stretches)
 

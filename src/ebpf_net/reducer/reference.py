@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ebpf_net.reducer.keys import Bool, Int64, combine, text_key
-from ebpf_net.reducer.lookups import Lookup, text_codes
+from ebpf_net.reducer.lookups import Lookup, is_blank, text_codes
 from ebpf_net.reducer.rows import arrow_schema, int64_column, numpy_column
 from ebpf_net.schema import REFERENCE_KEYS, TABLES
 
@@ -177,7 +176,7 @@ def _is_all_there_is(name: str, table: pa.Table, keys: Int64, removed: Bool) -> 
     """
     if name not in _TELLING or not removed.any():
         return np.zeros(len(keys), np.bool_)
-    telling: Bool = pc.not_equal(table[_TELLING[name]], "").to_numpy()
+    telling = ~is_blank(table[_TELLING[name]])
     return removed & telling & ~np.isin(keys, keys[~removed])
 
 

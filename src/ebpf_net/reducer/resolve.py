@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -217,7 +218,7 @@ def resolve(
 
     ``found`` has ``about``, addresses and a column of row numbers for each of READS.
     """
-    columns: dict[str, pa.Array] = {"about": pa.array(found["about"].astype(np.int8))}
+    columns: dict[str, Any] = {"about": pa.array(found["about"].astype(np.int8))}
     columns["system_ip"] = _same(pa.array([detail.system_ip]), len(found["about"]))
     columns["ip"] = (
         address_texts(found["high"], found["low"])
@@ -226,7 +227,7 @@ def resolve(
     )
     for name, read in READS.items():
         rows = found[name]
-        chosen = pa.array(rows, mask=rows < 0)
+        chosen: Any = pa.array(rows, mask=rows < 0)
         columns[name] = chosen
         for column in read.columns + read.with_addresses:
             columns[read.prefix + column] = tables[read.table][column].take(chosen)
@@ -235,7 +236,7 @@ def resolve(
     return labels.cast(NODES_SCHEMA)
 
 
-def _same(value: pa.Array, count: int) -> pa.Array:
+def _same(value: pa.Array[Any], count: int) -> pa.Array[Any]:
     return value.take(np.zeros(count, np.int8))
 
 
