@@ -1,7 +1,10 @@
+import contextlib
 import json
 
 import grpc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.collectors.kernel.runtime_servers import grpc_server
 
 from ebpf_net.collectors.kernel.container_api import ApiError
@@ -118,6 +121,29 @@ def test_a_container_of_kubernetes_has_the_names_that_kubelet_gave():
         "2",
     )
     assert details.labels == {**labels, "io.kubernetes.pod.namespace": "shop"}
+
+
+def test_texts_have_bounds():
+    details = parse_details(container("w" * 100_000, "i" * 100_000))
+    assert len(details.name) == len(details.container_id) == len(details.image) == 4096
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+SPECS = st.fixed_dictionaries({"annotations": JSON, "process": JSON, "linux": JSON})
+
+
+@given(SPECS | JSON)
+def test_any_specification_gives_details(spec):
+    assert parse_details(container("web", spec=spec)).name == "web"
+
+
+@given(st.binary())
+def test_random_bytes_give_details_or_the_error_that_is_told(message):
+    with contextlib.suppress(ApiError):
+        assert parse_details(message).runtime == "containerd"
 
 
 def test_a_generated_id_is_no_name():

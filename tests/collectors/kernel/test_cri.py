@@ -1,7 +1,12 @@
+import contextlib
+
 import grpc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.collectors.kernel.runtime_servers import grpc_server
 
+from ebpf_net.collectors.kernel.container_api import ApiError
 from ebpf_net.collectors.kernel.container_details import (
     ContainerDetails,
     ContainerQuestion,
@@ -52,6 +57,12 @@ def test_a_runtime_that_cannot_answer_is_an_error(tmp_path):
         pytest.raises(GrpcError, match="unknown service"),
     ):
         fetch_details(tmp_path / "a.sock", ContainerQuestion(ID), 10.0)
+
+
+@given(st.binary())
+def test_random_bytes_give_details_or_the_error_that_is_told(message):
+    with contextlib.suppress(ApiError):
+        assert parse_details(message).runtime == "crio"
 
 
 def test_an_image_without_a_name_has_its_digest():

@@ -70,7 +70,7 @@ def fetch_details(
 
 def parse_details(container: bytes) -> ContainerDetails:
     """Take name, image and labels from a ``containers.v1.Container``."""
-    identity = read_text(container, 1)
+    identity = as_text(read_text(container, 1))
     labels = read_map(container, 2)
     spec = _spec(container)
     annotations = as_object(spec.get("annotations"))
