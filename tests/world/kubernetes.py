@@ -7,9 +7,6 @@ namespace, so that two clusters do not meet and nothing stays behind.
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -17,32 +14,38 @@ from types import TracebackType
 import pytest
 
 from tests.world.hosts import (
-    Host,
+    Cgroup,
     Network,
     cgroup_root,
-    is_left_over,
     remove_leftovers,
-    run,
 )
-from tests.world.kubernetes_api import SERVICE_NETWORKS, ApiServer, Object
+from tests.world.kubernetes_api import (
+    SERVICE_NETWORKS,
+    ApiServer,
+    Object,
+    make_directory,
+    remove_directory,
+    remove_left_directories,
+)
+from tests.world.kubernetes_cgroups import kill_cgroup, remove_left_cgroups
+from tests.world.kubernetes_dns import dns_manifests
+from tests.world.kubernetes_images import write_dns_image
+from tests.world.kubernetes_link import join_host
 from tests.world.kubernetes_node import (
     CLUSTER_NETWORKS,
     Node,
-    kill_cgroup,
-    list_hierarchies,
 )
 from tests.world.kubernetes_programs import kubernetes_program
 from tests.world.programs import Program
 from tests.world.waiting import wait_until
 from tests.world.workers import Worker
 
-_PREFIX = "ebpfnet-kubernetes"
-
 
 class KubernetesCluster:
     """The control plane and one node. ``proxy_mode`` is iptables or nftables.
 
-    ``api_address`` is reached from the test's own network namespace, and from pods.
+    The ``kubeconfig`` is of use in the test's own network namespace, on the host and in
+    pods alike. The node's addresses are the host's.
     """
 
     def __init__(
@@ -54,10 +57,10 @@ class KubernetesCluster:
     ) -> None:
         self.network = network
         self.host = network.host(name)
+        # Where there is only cgroup v2, processes are in leaves alone.
+        self._cgroup = Cgroup(f"{self.host.cgroup.path}/system")
         self._programs: list[Program] = []
-        # Sockets' paths may not be longer than 104 characters.
-        prefix = f"{_PREFIX}-{os.getpid()}-"
-        self.directory = Path(tempfile.mkdtemp(prefix=prefix))
+        self.directory = make_directory()
         try:
             self._start(proxy_mode, dict(labels or {}))
         except BaseException:
@@ -65,7 +68,7 @@ class KubernetesCluster:
             raise
 
     def _start(self, proxy_mode: str, labels: dict[str, str]) -> None:
-        address = _join(self.host)
+        address = join_host(self.host)
         self.api = ApiServer(
             self.directory,
             address,
@@ -102,7 +105,7 @@ class KubernetesCluster:
         kill_cgroup(self.host.cgroup.path)
         for program in self._programs:
             program.kill()
-        shutil.rmtree(self.directory)
+        remove_directory(self.directory)
 
     def __enter__(self) -> KubernetesCluster:
         return self
@@ -121,16 +124,34 @@ class KubernetesCluster:
         """Run kubectl as the administrator and return what it prints."""
         return self.api.kubectl(*arguments, text=text, namespace=namespace)
 
-    def apply(self, *manifests: str | Mapping[str, object]) -> None:
+    def create_namespace(self, name: str) -> None:
+        """Create a namespace and wait until pods may be created in it."""
+        self.kubectl("create", "namespace", name)
+        self.wait_for(lambda: self._has_service_account(name))
+
+    def apply(
+        self, *manifests: str | Mapping[str, object], namespace: str = ""
+    ) -> None:
         """Apply manifests: YAML, or objects."""
         documents = [
             text if isinstance(text, str) else json.dumps(text) for text in manifests
         ]
-        self.kubectl("apply", "-f", "-", text="\n---\n".join(documents))
+        text = "\n---\n".join(documents)
+        self.kubectl("apply", "-f", "-", text=text, namespace=namespace)
 
-    def delete(self, *arguments: str) -> None:
+    def delete(self, *arguments: str, namespace: str = "") -> None:
         """Delete objects, named as to kubectl, and wait until they are gone."""
-        self.kubectl("delete", "--wait", "--ignore-not-found", *arguments)
+        flags = ("--wait", "--ignore-not-found")
+        self.kubectl("delete", *flags, *arguments, namespace=namespace)
+
+    def start_dns(self) -> None:
+        """Start CoreDNS, unless it runs: pods resolve the names of Services."""
+        if self.pods("k8s-app=kube-dns", "kube-system"):
+            return
+        self.node.import_image(write_dns_image(self.directory))
+        self.apply(*dns_manifests())
+        self.wait_for_pods("k8s-app=kube-dns", 1, "kube-system")
+        self.wait_for_service("kube-dns", "kube-system")
 
     def wait_for(
         self, condition: Callable[[], object], timeout_seconds: float = 60
@@ -158,25 +179,34 @@ class KubernetesCluster:
         self.wait_for(are_ready, 90)
         return pods
 
-    def wait_for_service(self, name: str, namespace: str = "default") -> None:
-        """Wait until kube-proxy sends calls to exactly the endpoints that are ready."""
-        self.wait_for(
-            lambda: (
-                self.node.list_proxied(namespace, name)
-                == self._list_endpoints(namespace, name)
-            )
-        )
+    def wait_for_service(
+        self, name: str, namespace: str = "default", pods: int | None = None
+    ) -> None:
+        """Wait until kube-proxy sends calls to exactly the endpoints that are ready.
 
-    def _list_endpoints(self, namespace: str, service: str) -> set[str]:
+        With ``pods`` there must be so many of them.
+        """
+
+        def is_in_place() -> bool:
+            endpoints = self._list_endpoints(namespace, name)
+            found = {endpoint["targetRef"]["uid"] for endpoint in endpoints}
+            addresses = {a for endpoint in endpoints for a in endpoint["addresses"]}
+            return (
+                pods in (None, len(found))
+                and self.node.list_proxied(namespace, name) == addresses
+            )
+
+        self.wait_for(is_in_place)
+
+    def _list_endpoints(self, namespace: str, service: str) -> list[Object]:
         path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
         query = f"?labelSelector=kubernetes.io/service-name={service}"
-        return {
-            address.replace(":", ".")
+        return [
+            endpoint
             for part in self.api.request("GET", path + query)["items"]
             for endpoint in part["endpoints"] or []
             if endpoint["conditions"]["ready"]
-            for address in endpoint["addresses"]
-        }
+        ]
 
     def call(self, pod: str, *arguments: str, namespace: str = "default") -> Object:
         """Run ``ebpf-net-test call`` in a running pod and return what it counted."""
@@ -253,8 +283,8 @@ class KubernetesCluster:
         nodes = self.api.request("GET", "/api/v1/nodes")["items"]
         return bool(nodes) and is_ready(nodes[0]) and not nodes[0]["spec"].get("taints")
 
-    def _has_service_account(self) -> bool:
-        path = "/api/v1/namespaces/default/serviceaccounts"
+    def _has_service_account(self, namespace: str = "default") -> bool:
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
         return bool(self.api.request("GET", path)["items"])
 
     def _start_controllers(self) -> Program:
@@ -289,7 +319,8 @@ class KubernetesCluster:
         return self._start_on_host(arguments, log)
 
     def _start_on_host(self, arguments: Sequence[str | Path], log: Path) -> Program:
-        program = Program(self.host.wrap(arguments), log)
+        enter = ("nsenter", f"--net=/run/netns/{self.host.netns}", "--")
+        program = Program(self._cgroup.wrap([*enter, *arguments]), log)
         self._programs.append(program)
         return program
 
@@ -305,22 +336,6 @@ def is_ready(thing: Object) -> bool:
 def _read_report(text: str) -> Object:
     report: Object = json.loads(text.splitlines()[-1])
     return report
-
-
-def _join(host: Host) -> str:
-    """Join the host to the test's network namespace and return the host's address."""
-    taken = run("ip", "-4", "address", "show")
-    number = next(n for n in range(256) if f"100.127.{n}.1/" not in taken)
-    name = f"ebpfnetk{number}"
-    run(
-        *("ip", "link", "add", name, "type", "veth"),
-        *("peer", "name", "test", "netns", host.netns),
-    )
-    run("ip", "address", "add", f"100.127.{number}.1/30", "dev", name)
-    run("ip", "link", "set", name, "up")
-    host.ip("address", "add", f"100.127.{number}.2/30", "dev", "test")
-    host.ip("link", "set", "test", "up")
-    return f"100.127.{number}.2"
 
 
 @pytest.fixture(scope="session")
@@ -341,11 +356,5 @@ def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesC
 def remove_kubernetes_leftovers() -> None:
     """Remove what killed test runs left: processes, cgroups, namespaces, files."""
     remove_leftovers()
-    for hierarchy in list_hierarchies():
-        for cgroup in hierarchy.glob("ebpfnet-*"):
-            if is_left_over(cgroup.name):
-                kill_cgroup(f"/{cgroup.name}")
-    for directory in Path(tempfile.gettempdir()).glob(f"{_PREFIX}-*"):
-        pid = directory.name.split("-")[2]
-        if not Path("/proc", pid).exists():
-            shutil.rmtree(directory)
+    remove_left_cgroups()
+    remove_left_directories()

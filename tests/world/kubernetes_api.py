@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,10 @@ from tests.world.programs import Program
 
 SERVICE_NETWORKS = "10.96.0.0/16,fd96::/112"
 _SERVICE_ADDRESS = "10.96.0.1"
+
+_PREFIX = "ebpfnet-kubernetes"
+# etcd waits for the disk at each change.
+_MEMORY = Path("/dev/shm")
 
 Object = dict[str, Any]
 # Starts a program: its arguments and the file for its output.
@@ -88,6 +93,15 @@ class ApiServer:
         """Write a kubeconfig of a user with a client certificate."""
         return self.authority.write_kubeconfig(name, self.url, user, group)
 
+    def write_account_kubeconfig(
+        self, account: str, namespace: str = "default"
+    ) -> Path:
+        """Write a kubeconfig with a token of a service account."""
+        token = self.kubectl("create", "token", account, namespace=namespace).strip()
+        return self.authority.write_token_kubeconfig(
+            f"{namespace}-{account}", self.url, token
+        )
+
     def kubectl(
         self, *arguments: str | Path, text: str | None = None, namespace: str = ""
     ) -> str:
@@ -141,7 +155,7 @@ class ApiServer:
         peer = f"http://{self.address}:{self._etcd_peer_port}"
         arguments: list[str | Path] = [
             "etcd",
-            *("--data-dir", self.directory / "etcd"),
+            *("--data-dir", _MEMORY / self.directory.name),
             *("--listen-client-urls", client, "--advertise-client-urls", client),
             *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
             *("--initial-cluster", f"default={peer}"),
@@ -189,7 +203,7 @@ class KubernetesControlPlane:
     """
 
     def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="ebpfnet-kubernetes-"))
+        self.directory = make_directory()
         flags = (
             *("--disable-admission-plugins", "ServiceAccount"),
             *("--endpoint-reconciler-type", "none"),
@@ -197,7 +211,11 @@ class KubernetesControlPlane:
         ports = (free_port(), free_port(), free_port())
         self.api = ApiServer(self.directory, "127.0.0.1", ports, Program, flags)
         self.kubeconfig = self.api.kubeconfig
-        self.api.wait_ready()
+        try:
+            self.api.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
 
     def __enter__(self) -> KubernetesControlPlane:
         return self
@@ -213,7 +231,25 @@ class KubernetesControlPlane:
     def stop(self) -> None:
         """End it and remove its files."""
         self.api.stop()
-        shutil.rmtree(self.directory)
+        remove_directory(self.directory)
+
+
+def make_directory() -> Path:
+    """Make a cluster's directory; paths of sockets in it are short enough."""
+    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}-{os.getpid()}-"))
+
+
+def remove_directory(directory: Path) -> None:
+    """Remove what ``make_directory`` made, with what etcd keeps."""
+    shutil.rmtree(_MEMORY / directory.name, ignore_errors=True)
+    shutil.rmtree(directory)
+
+
+def remove_left_directories() -> None:
+    """Remove the directories of processes that are over."""
+    for directory in Path(tempfile.gettempdir()).glob(f"{_PREFIX}-*"):
+        if not Path("/proc", directory.name.split("-")[2]).exists():
+            remove_directory(directory)
 
 
 def _encode(text: str) -> str:

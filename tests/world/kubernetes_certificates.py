@@ -57,25 +57,30 @@ class Authority:
             "client-certificate-data": _encode(certificate),
             "client-key-data": _encode(key),
         }
+        return self._write_kubeconfig(name, server, credentials)
+
+    def write_token_kubeconfig(self, name: str, server: str, token: str) -> Path:
+        """Write ``name.kubeconfig`` with a bearer token."""
+        return self._write_kubeconfig(name, server, {"token": token})
+
+    def _write_kubeconfig(
+        self, name: str, server: str, credentials: dict[str, str]
+    ) -> Path:
         cluster = {
             "server": server,
             "certificate-authority-data": _encode(self.certificate),
         }
+        context = {"cluster": "test", "user": name}
+        configuration = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "users": [{"name": name, "user": credentials}],
+            "contexts": [{"name": "test", "context": context}],
+            "current-context": "test",
+        }
         path = self._directory / f"{name}.kubeconfig"
-        path.write_text(
-            json.dumps(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Config",
-                    "clusters": [{"name": "test", "cluster": cluster}],
-                    "users": [{"name": user, "user": credentials}],
-                    "contexts": [
-                        {"name": "test", "context": {"cluster": "test", "user": user}}
-                    ],
-                    "current-context": "test",
-                }
-            )
-        )
+        path.write_text(json.dumps(configuration))
         return path
 
     @staticmethod

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import platform
 import tarfile
 from pathlib import Path
 
-from tests.world.kubernetes_programs import traffic_program
+from tests.world.kubernetes_programs import dns_program, traffic_program
 
 IMAGE = "docker.io/library/ebpf-net-test:1.0"
 PAUSE_IMAGE = "docker.io/library/ebpf-net-pause:1.0"
+DNS_IMAGE = "docker.io/library/ebpf-net-dns:1.0"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _PROGRAM = "bin/ebpf-net-test"
 
 
@@ -26,13 +29,19 @@ def write_images(directory: Path) -> list[Path]:
     ]
 
 
+def write_dns_image(directory: Path) -> Path:
+    """Write the archive of CoreDNS' image; its first call builds CoreDNS."""
+    files = {"bin/coredns": dns_program()}
+    return write_image(directory / "dns.tar", DNS_IMAGE, files, ["/bin/coredns"])
+
+
 def write_image(
     archive: Path, name: str, files: dict[str, Path], entrypoint: list[str]
 ) -> Path:
     """Write an image of one layer with these files, by their paths inside."""
     layer = _make_layer(files)
     configuration = {
-        "architecture": "amd64",
+        "architecture": _ARCHITECTURES[platform.machine()],
         "os": "linux",
         "config": {"Entrypoint": entrypoint, "Env": ["PATH=/bin"]},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{_digest(layer)}"]},

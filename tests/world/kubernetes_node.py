@@ -12,12 +12,13 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.world.hosts import Host, cgroup_root, remove_cgroup, run
+from tests.world.hosts import Host, run
 from tests.world.kubernetes_api import ApiServer, Start
+from tests.world.kubernetes_cgroups import make_cgroups_v1
+from tests.world.kubernetes_dns import DNS_ADDRESS
 from tests.world.kubernetes_images import PAUSE_IMAGE, write_images
 from tests.world.kubernetes_programs import kubernetes_program
 from tests.world.programs import Program
-from tests.world.waiting import wait_until
 
 CLUSTER_NETWORKS = "10.244.0.0/16,fd44::/48"
 POD_NETWORK = "10.244.0.0/24"
@@ -71,7 +72,7 @@ class Node:
         self._start = start
         self._labels = labels
         self._proxy_mode = proxy_mode
-        self._make_cgroups()
+        make_cgroups_v1(self.host.cgroup.path)
         self._set_up_network()
         self._mounts = self._enter_mount_namespace()
         self.containerd = self._start_containerd()
@@ -91,26 +92,18 @@ class Node:
     def list_proxied(self, namespace: str, service: str) -> set[str]:
         """Return the endpoints' addresses to which kube-proxy sends a Service's calls.
 
-        They are read from its rules. Dots stand for the colons of IPv6.
+        They are read from its rules, of which those for affinity are not understood.
         """
         if self._proxy_mode == "nftables":
             rules = run(*self.host.wrap(["nft", "list", "ruleset"]))
-            pattern = rf"goto endpoint-\w+-{namespace}/{service}/\w+/\w*__([^/]+)/"
-        else:
-            commands = ("iptables-save", "ip6tables-save")
-            rules = "".join(run(*self.host.wrap([command])) for command in commands)
-            name = rf'"?{namespace}/{service}(?::\w+)?"?'
-            pattern = rf"--comment {name} .*--to-destination \[?([^] ]+?)\]?:\d+\n"
-        return {address.replace(":", ".") for address in re.findall(pattern, rules)}
-
-    def _make_cgroups(self) -> None:
-        for hierarchy in list_hierarchies():
-            directory = hierarchy / self.host.cgroup.path.lstrip("/")
-            for path in (directory.parent, directory):
-                path.mkdir(exist_ok=True)
-                for name in ("cpuset.cpus", "cpuset.mems"):
-                    if (path / name).exists():
-                        (path / name).write_text((path.parent / name).read_text())
+            chain = rf"chain service-\w+-{namespace}/{service}/\S+ {{\n(.*?)\n\t}}"
+            chains = "".join(re.findall(chain, rules, re.DOTALL))
+            return set(re.findall(r" : (\S+) \. \d+", chains))
+        commands = ("iptables-save", "ip6tables-save")
+        rules = "".join(run(*self.host.wrap([command])) for command in commands)
+        name = rf'"?{namespace}/{service}(?::[\w-]+)?"?'
+        endpoint = rf"--comment {name} .*--to-destination \[?([^] ]+?)\]?:\d+\n"
+        return set(re.findall(endpoint, rules))
 
     def _set_up_network(self) -> None:
         settings = {
@@ -185,7 +178,11 @@ class Node:
 
     def _import_images(self) -> None:
         for archive in write_images(self._directory):
-            self.ctr("images", "import", archive)
+            self.import_image(archive)
+
+    def import_image(self, archive: Path) -> None:
+        """Give the node an image, from an archive as of ``docker save``."""
+        self.ctr("images", "import", archive)
 
     def _start_kubelet(self) -> Program:
         directory = self._directory
@@ -206,6 +203,7 @@ class Node:
             "failSwapOn": False,
             "containerRuntimeEndpoint": f"unix://{self.socket}",
             "resolvConf": str(resolver),
+            "clusterDNS": [DNS_ADDRESS],
             "clusterDomain": "cluster.local",
             "oomScoreAdj": 0,
             "maxPods": 250,
@@ -254,42 +252,3 @@ class Node:
         return self.start(
             [program, "--config", path], self._directory / "kube-proxy.log"
         )
-
-
-def list_hierarchies() -> list[Path]:
-    """Return where the controllers of cgroup v1 are mounted, if they are."""
-    lines = Path("/proc/mounts").read_text().splitlines()
-    return [Path(line.split()[1]) for line in lines if line.split()[2] == "cgroup"]
-
-
-def kill_cgroup(path: str) -> None:
-    """Kill what runs in a cgroup, and remove those below it, of v2 and of v1."""
-    relative = path.lstrip("/")
-    unified = cgroup_root() / relative
-    if unified.exists():
-        (unified / "cgroup.kill").write_text("1")
-        events = unified / "cgroup.events"
-        wait_until(lambda: "populated 0" in events.read_text(), 20)
-        for below in filter(Path.is_dir, list(unified.iterdir())):
-            remove_cgroup(below)
-    for hierarchy in list_hierarchies():
-        _remove_empty(hierarchy / relative)
-        parent = (hierarchy / relative).parent
-        if parent != hierarchy and not any(map(Path.is_dir, parent.iterdir())):
-            parent.rmdir()
-
-
-def _remove_empty(directory: Path) -> None:
-    below = [path for path in directory.rglob("*") if path.is_dir()]
-    for path in [*sorted(below, reverse=True), directory]:
-        wait_until(lambda path=path: _is_removed(path), 20)
-
-
-def _is_removed(cgroup: Path) -> bool:
-    try:
-        cgroup.rmdir()
-    except FileNotFoundError:
-        return True
-    except OSError:  # what ran inside has not quite ended
-        return False
-    return True

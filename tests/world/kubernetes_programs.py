@@ -36,6 +36,12 @@ def traffic_program() -> Path:
     return _build("kubernetes-traffic", module, module.glob("*"), "-s -w") / "traffic"
 
 
+def dns_program() -> Path:
+    """Return CoreDNS, a static executable."""
+    module = _MODULE / "coredns"
+    return _build("coredns", module, module.glob("*"), "-s -w") / "coredns"
+
+
 def _build(name: str, module: Path, sources: Iterable[Path], flags: str) -> Path:
     digest = hashlib.sha256(flags.encode())
     for source in sorted(sources):

@@ -116,10 +116,15 @@ func serve(arguments []string) error {
 	if err != nil {
 		return err
 	}
-	packets, err := net.ListenPacket("udp", address)
+	bound, err := net.ResolveUDPAddr("udp", address)
 	if err != nil {
 		return err
 	}
+	packets, err := net.ListenUDP("udp", bound)
+	if err != nil {
+		return err
+	}
+	askForDestinations(packets)
 	recorder := newRecorder()
 	recorder.print(true)
 	go endWith(recorder, 0)
@@ -203,24 +208,53 @@ func (zeros) Read(buffer []byte) (int, error) {
 	return len(buffer), nil
 }
 
-func servePackets(packets net.PacketConn, recorder *recorder) {
-	buffer := make([]byte, 1<<16)
+// servePackets answers from the address that was asked: a node has several.
+func servePackets(packets *net.UDPConn, recorder *recorder) {
+	buffer, control := make([]byte, 1<<16), make([]byte, 256)
 	for {
-		length, peer, err := packets.ReadFrom(buffer)
+		length, controlLength, _, peer, err := packets.ReadMsgUDP(buffer, control)
 		if err != nil || length < headerBytes {
 			continue
 		}
+		local, source := findDestination(packets.LocalAddr(), control[:controlLength])
 		reply := min(binary.BigEndian.Uint64(buffer[8:]), 65000)
 		delta := counts{Requests: 1, BytesReceived: int64(length)}
 		if reply > 0 {
-			sent, err := packets.WriteTo(make([]byte, reply), peer)
+			sent, _, err := packets.WriteMsgUDP(make([]byte, reply), source, peer)
 			delta.BytesSent = int64(sent)
 			if err != nil {
 				delta.Errors = 1
 			}
 		}
-		recorder.add("udp", packets.LocalAddr(), peer, delta, 0)
+		recorder.add("udp", local, peer, delta, 0)
 	}
+}
+
+func askForDestinations(packets *net.UDPConn) {
+	raw, err := packets.SyscallConn()
+	if err != nil {
+		return
+	}
+	raw.Control(func(descriptor uintptr) {
+		syscall.SetsockoptInt(int(descriptor), syscall.IPPROTO_IPV6, syscall.IPV6_RECVPKTINFO, 1)
+	})
+}
+
+// findDestination returns the address that a datagram was sent to, and the control
+// message that makes it the source of the reply. The interface is left to the route.
+func findDestination(bound net.Addr, control []byte) (net.Addr, []byte) {
+	messages, err := syscall.ParseSocketControlMessage(control)
+	if err != nil {
+		return bound, nil
+	}
+	for _, message := range messages {
+		if message.Header.Level == syscall.IPPROTO_IPV6 && message.Header.Type == syscall.IPV6_PKTINFO {
+			address := net.IP(append([]byte{}, message.Data[:net.IPv6len]...))
+			clear(message.Data[net.IPv6len:])
+			return &net.UDPAddr{IP: address}, control
+		}
+	}
+	return bound, nil
 }
 
 type call struct {
