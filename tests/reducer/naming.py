@@ -63,7 +63,7 @@ class Told:
         now = Circumstances(0, Moment.ON_TIME)
         matched, _ = match(rows, np.zeros(len(rows), bool), Memory(), now)
         known = self.names.known(self.engine, references.tables)
-        circle = Circle(self.engine, self.names, known, self.detail, self.span)
+        circle = Circle(self.names, known, self.detail, self.span)
         located = locate(rows, matched, circle)
         nodes: Sequence[Mapping[str, str]] = located.nodes.to_pylist()
         return [

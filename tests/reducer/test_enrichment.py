@@ -52,7 +52,7 @@ def both_ends(
     )
     names = Names()
     known = names.known(engine, references.tables)
-    circle = Circle(engine, names, known, detail, Span(0, 10))
+    circle = Circle(names, known, detail, Span(0, 10))
     located = locate(rows, matched, circle)
     nodes = located.nodes.to_pylist()
     own, peer = (

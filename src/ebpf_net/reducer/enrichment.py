@@ -14,7 +14,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ebpf_net.reducer.claims import Span
-from ebpf_net.reducer.engine import Engine
 from ebpf_net.reducer.keys import Int64, combine, is_loopback
 from ebpf_net.reducer.known import Known, Names
 from ebpf_net.reducer.kubernetes_names import Asked
@@ -53,7 +52,6 @@ class Located:
 class Circle:
     """What the enrichment of some rows works with."""
 
-    engine: Engine
     names: Names
     known: Known
     detail: Detail
@@ -77,7 +75,7 @@ def locate(rows: Rows, matched: Matched, circle: Circle) -> Located:
     own, peer = code[own], code[peer]
     if asked is not None:
         own, peer, ends = _with_services(rows, own, peer, ends, asked)
-    labels = resolve(circle.engine, ends, tables, circle.detail)
+    labels = resolve(ends, tables, circle.detail)
     node, nodes = distinct_nodes(labels)
     return Located(node[own], node[peer], nodes)
 

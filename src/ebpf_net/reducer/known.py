@@ -43,11 +43,11 @@ WITH told AS (
 )
 SELECT service AS unit, pod_uid, image_version,
     container_id <> '' OR container_name <> '' AS is_container,
-    container_id, container_name,
+    left(container_id, 12) AS short_id, container_name,
     coalesce(label[1], '') AS ecs,
-    coalesce(label[2], '') AS kubernetes_container,
-    coalesce(label[3], '') AS kubernetes_pod,
-    coalesce(label[4], '') AS kubernetes_namespace,
+    coalesce(label[2], '') AS label_container,
+    coalesce(label[3], '') AS label_pod,
+    coalesce(label[4], '') AS label_namespace,
     coalesce(label[5], '') AS nomad_alloc,
     concat_ws('.', label[6], label[7], label[8]) AS nomad
 FROM told

@@ -354,7 +354,6 @@ class Reducer:
         options = self.options
         has_ids = "id" in "".join(options.levels)
         return Circle(
-            self._engine,
             self.names,
             self.names.known(self._engine, self._references.tables),
             Detail(has_ids, options.node_ip, options.system_ip),
