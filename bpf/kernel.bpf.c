@@ -6,7 +6,8 @@
 #include "tcp.bpf.c"
 #include "tcp_scan.bpf.c"
 #include "adopt.bpf.c"
-#include "udp.bpf.c"
+#include "tcp_refused.bpf.c"
+#include "udp_drops.bpf.c"
 
 /* Keeps these types in BTF, from which scripts/gen_records.py takes the layouts. */
 struct crossing_types {

@@ -297,34 +297,6 @@ int udp_received(struct __sk_buff *skb)
 	return 1;
 }
 
-static __always_inline __u32 drop_reason(int error)
-{
-	if (error == -ENOMEM)
-		return UDP_DROP_RECEIVE_BUFFER;
-	return error == -ENOBUFS ? UDP_DROP_MEMORY : UDP_DROP_OTHER;
-}
-
-/* The queue refused what udp_received has just counted. */
-SEC("tp_btf/udp_fail_queue_rcv_skb")
-int BPF_PROG(udp_dropped_tp_btf, int error, const struct sock *sk)
-{
-	__u64 cookie = sk->__sk_common.skc_cookie.counter;
-	struct udp_datagrams *seen;
-	struct udp_value *value;
-	__u32 first = 0;
-
-	seen = bpf_map_lookup_elem(&udp_last_received, &first);
-	if (!seen || !cookie || seen->key.cookie != cookie)
-		return 0;
-	value = find_peer(seen->window, &seen->key);
-	if (!value)
-		return 0;
-	__sync_fetch_and_add(&value->bytes_received, -seen->bytes);
-	__sync_fetch_and_add(&value->datagrams_received, -(__u64)seen->count);
-	__sync_fetch_and_add(&value->drops[drop_reason(error)], seen->count);
-	return 0;
-}
-
 /* The task that makes a UDP socket owns it. */
 SEC("cgroup/sock_create")
 int udp_created(struct bpf_sock *sk)

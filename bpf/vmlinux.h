@@ -84,6 +84,15 @@ enum {
 	SOCK_DONE_BIT = 1,	/* enum sock_flags, SOCK_DONE: the peer's FIN has been processed */
 };
 
+/* Why a packet was dropped; the numbers differ between kernels and are asked for. */
+enum skb_drop_reason {
+	SKB_DROP_REASON_SOCKET_FILTER = 5,
+	SKB_DROP_REASON_UDP_CSUM = 11,
+};
+enum sk_rst_reason {
+	SK_RST_REASON_NO_SOCKET = 1,
+};
+
 struct bpf_spin_lock {
 	__u32 val;
 };
@@ -292,6 +301,21 @@ struct tcp_sock {
 struct request_sock {
 	struct sock_common __req_common;
 	__u8 num_retrans;
+};
+
+struct net_device {
+	possible_net_t nd_net;
+};
+struct sk_buff {
+	struct sock *sk;
+	struct net_device *dev;
+	unsigned char *head;
+	__u16 network_header;
+	__u16 transport_header;
+};
+/* Only asked for: which arguments the tracepoint of this name has. */
+struct trace_event_raw_kfree_skb {
+	void *rx_sk;
 };
 
 struct nsproxy {

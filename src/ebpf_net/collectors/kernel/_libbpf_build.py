@@ -44,6 +44,7 @@ struct bpf_link *ebn_attach(struct bpf_program *program);
 struct bpf_link *ebn_attach_cgroup(struct bpf_program *program, int cgroup_fd);
 struct bpf_link *ebn_attach_iterator(struct bpf_program *program, int map_fd);
 int ebn_run_iterator(int link_fd);
+uint64_t ebn_skipped_runs(struct bpf_program *program);
 bool ebn_kernel_has_type(const char *name, int kind);
 void ebn_forget_kernel_types(void);
 

@@ -183,6 +183,17 @@ static int ebn_run_iterator(int link_fd)
 	return result;
 }
 
+/* How often the kernel did not run it because it was running on that CPU. Before v5.12: 0. */
+static uint64_t ebn_skipped_runs(struct bpf_program *program)
+{
+	struct bpf_prog_info info = {};
+	uint32_t size = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size))
+		return 0;
+	return info.recursion_misses;
+}
+
 static struct btf *kernel_types;
 
 static bool ebn_kernel_has_type(const char *name, int kind)

@@ -143,6 +143,10 @@ class BpfObject:
         link = lib.ebn_attach_iterator(self._program(program), map_fd)
         return self._link(program, link)
 
+    def skipped_runs(self, program: str) -> int:
+        """How often the kernel skipped a program, since it was running already."""
+        return int(lib.ebn_skipped_runs(self._program(program)))
+
     def close(self) -> None:
         """Unload what no link holds."""
         if self._object != ffi.NULL:

@@ -117,6 +117,12 @@ PROBES = (
         (Way("tp_btf/tcp_send_reset", ("tcp_reset_sent_tp_btf",)),),
     ),
     Probe(
+        "tcp.refused",
+        "tcp",
+        "resets sent where no socket is, such as for a port where nobody listens",
+        (Way("tp_btf/tcp_send_reset", ("tcp_refused_tp_btf",)),),
+    ),
+    Probe(
         "tcp.resets_received",
         "tcp",
         "resets received",
@@ -146,6 +152,12 @@ PROBES = (
         "udp",
         "datagrams that a full socket dropped (they count as received)",
         (Way("tp_btf/udp_fail_queue_rcv_skb", ("udp_dropped_tp_btf",)),),
+    ),
+    Probe(
+        "udp.discards",
+        "udp",
+        "datagrams dropped for their checksum or by a socket's filter",
+        (Way("tp_btf/kfree_skb", ("udp_discarded_tp_btf",)),),
     ),
 )
 

@@ -32,6 +32,9 @@ from ebpf_net.collectors.kernel.records import (
     TcpFlag,
 )
 
+_MADE_UP_FOR = frozenset({"tcp_state_tp_btf"})
+"""Programs whose work another one does, later, if the kernel skips them."""
+
 Records = NDArray[Any]
 """A structured array of TCP_RECORD, UDP_KEY or UDP_VALUE."""
 
@@ -150,13 +153,26 @@ class KernelSource:
         """What was lost since the start, by reason; counters only grow.
 
         ``ring_full`` (TCP records), ``ring_full_bytes`` (payload in them),
-        ``storage_full`` (sockets without storage), ``udp_map_full`` (datagrams) and
-        ``udp_map_full_bytes``.
+        ``storage_full`` (sockets without storage), ``udp_map_full`` (datagrams),
+        ``udp_map_full_bytes`` and ``skipped_events`` (that nothing makes up for).
         """
-        return {
+        lost = {
             reason.name.lower(): sum_per_cpu(self._losses, reason)
             for reason in Loss
             if reason != Loss.REASONS
+        }
+        return lost | {"skipped_events": sum(self.skipped_runs().values())}
+
+    def skipped_runs(self, made_up_for: bool = False) -> dict[str, int]:
+        """How often the kernel skipped each program that was running on that CPU.
+
+        Only of those that alone know of their event, unless ``made_up_for``: what the
+        program of the state misses, the scan or the end of the socket tells.
+        """
+        return {
+            program: self._object.skipped_runs(program)
+            for program in self._links
+            if made_up_for or program not in _MADE_UP_FOR
         }
 
     def set_cgroup_verdict(self, cgroup_id: int, include: bool) -> None:
