@@ -164,6 +164,16 @@ INTERNAL_METRICS: tuple[InternalMetric, ...] = (
         "end's collector has told what it missed. lost: nobody has.",
     ),
     InternalMetric(
+        "ebpf_net.reducer.overflow_bytes", "By", Kind.SUM, ("result",),
+        "Bytes on overflow edges of collectors. claimed: counted with the other end's "
+        "rows instead. alone: no other end told them. ambiguous: of those, at most so "
+        "many are on overflow edges of both ends and count twice.",
+    ),
+    InternalMetric(
+        "ebpf_net.reducer.overflow_connections", "1", Kind.SUM, ("result",),
+        "The same for connections opened.",
+    ),
+    InternalMetric(
         "ebpf_net.reducer.stage_seconds", "s", Kind.SUM, ("stage",), "CPU time spent."
     ),
     InternalMetric("ebpf_net.reducer.windows", "1", Kind.SUM, (), "Windows finished."),

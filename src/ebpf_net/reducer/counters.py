@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -83,3 +83,11 @@ def collector_points(
             ),
         ]
     return points
+
+
+def overflow_points(counts: Mapping[tuple[str, str], int]) -> list[InternalPoint]:
+    """Return what became of overflow edges, by (result, unit)."""
+    return [
+        InternalPoint(f"ebpf_net.reducer.overflow_{unit}", value, (("result", result),))
+        for (result, unit), value in counts.items()
+    ]

@@ -15,7 +15,7 @@ from ebpf_net.intake.decode import DecodedBatch
 from ebpf_net.intake.sink import Overloaded
 from ebpf_net.reducer.aggregation import Partial, partial
 from ebpf_net.reducer.claims import Span
-from ebpf_net.reducer.counters import Counters, collector_points
+from ebpf_net.reducer.counters import Counters, collector_points, overflow_points
 from ebpf_net.reducer.engine import Engine
 from ebpf_net.reducer.enrichment import Circle, Detail, locate
 from ebpf_net.reducer.ingest import (
@@ -38,6 +38,7 @@ from ebpf_net.reducer.matching import (
     match,
 )
 from ebpf_net.reducer.memory import RECENT_WINDOWS, Memory
+from ebpf_net.reducer.overflow import Overflow, alone, find_claims, is_overflow
 from ebpf_net.reducer.reference import Change, References
 from ebpf_net.reducer.rows import (
     EDGES_SCHEMA,
@@ -106,6 +107,7 @@ class Reducer:
         self.names = Names()
         self._memory = Memory(self.options.max_keys)
         self._held: tuple[int, Rows] = (0, no_rows())
+        self._overflow = Overflow()
         self._sources: dict[int, Source] = {}
         self._changes: list[Change] = []
         self._loose_commits: list[Commit] = []
@@ -187,7 +189,7 @@ class Reducer:
         """Return the reducer's own metrics."""
         with self._arrivals:
             points = collector_points(self._windows.collectors.values(), now_ns)
-        return points + self._counters.points()
+        return points + self._counters.points() + overflow_points(self._overflow.counts)
 
     def state(self) -> bytes:
         """Return what a restart needs, as of the windows that have been closed.
@@ -207,6 +209,7 @@ class Reducer:
                 "windows": self._windows.to_json(),
                 "late": self._counters.late,
                 "gap_rows": self._counters.gap_rows,
+                "overflow": self._overflow.to_json(),
                 "sources": [
                     [key, *vars(one).values()]
                     for key, one in self._sources.items()
@@ -242,6 +245,7 @@ class Reducer:
             self._windows.from_json(values["windows"])
             self._counters.late |= values["late"]
             self._counters.gap_rows |= values.get("gap_rows", {})
+            self._overflow.from_json(values.get("overflow", {}))
             self._sources = {key: Source(*fields) for key, *fields in values["sources"]}
 
     def close(self) -> None:
@@ -256,8 +260,9 @@ class Reducer:
             circumstances = self._circumstances(due)
         commits = tuple(_commit(received.batch) for received in due.received)
         closed: list[ClosedWindow] = []
-        held_number, held = self._held
         if due.late:
+            _, crowded = _split(rows)
+            self._overflow.release_late(crowded)
             matched = self._match(rows, np.zeros(len(rows), np.bool_), circumstances)
             superseded = int(matched.superseded.sum())
             self._counters.late["superseded"] += superseded
@@ -265,20 +270,51 @@ class Reducer:
             kept = ~matched.superseded
             parts = [self._partial(rows, matched, kept, due.number)]
         else:
-            was_held = np.zeros(len(rows) + len(held), np.bool_)
-            was_held[len(rows) :] = True
-            everything = concat_rows([part for part in (rows, held) if len(part)])
-            matched = self._match(everything, was_held, circumstances)
-            released = was_held & matched.volume
-            if released.any():
-                closed.append(self._release(held_number, everything.take(released)))
-            self._hold(due.number, everything.take(matched.held & ~was_held))
-            kept = ~released & ~(matched.held & ~was_held)
-            parts = [self._partial(everything, matched, kept, due.number)]
+            parts = self._reduce_on_time(rows, circumstances, closed)
         closed.append(ClosedWindow(self._window(due.number, parts), commits))
         with self._arrivals:
             self._waiting_rows -= len(rows)
         return closed
+
+    def _reduce_on_time(
+        self, rows: Rows, now: Circumstances, closed: list[ClosedWindow]
+    ) -> list[Partial]:
+        """Match rows with those held of the window before; close what is left of it."""
+        held_number, held = self._held
+        rows, crowded = _split(rows)
+        held, crowded_before = _split(held)
+        was_held = np.zeros(len(rows) + len(held), np.bool_)
+        was_held[len(rows) :] = True
+        everything = concat_rows([part for part in (rows, held) if len(part)])
+        matched = self._match(everything, was_held, now)
+        crowded_before, crowded = self._settle(
+            crowded_before, crowded, (everything, matched, was_held)
+        )
+        released = was_held & matched.volume
+        if released.any():
+            closed.append(self._release(held_number, everything.take(released)))
+        if len(crowded_before):
+            closed.append(self._release_crowded(held_number, crowded_before))
+        waiting = matched.held & ~was_held
+        parts = [part for part in (everything.take(waiting), crowded) if len(part)]
+        self._hold(now.number, concat_rows(parts))
+        kept = ~released & ~waiting
+        return [self._partial(everything, matched, kept, now.number)]
+
+    def _settle(
+        self, before: Rows, now: Rows, matching: tuple[Rows, Matched, Bool]
+    ) -> tuple[Rows, Rows]:
+        """Take off overflow edges what the rows of their other ends tell."""
+        with self._counters.stage("matching"):
+            if not len(before) and not len(now):
+                self._overflow.reset()
+                return before, now
+            _, matched, _ = matching
+            before, now, told = self._overflow.settle(
+                before, now, find_claims(*matching)
+            )
+            matched.peer_reports[told] = True
+        return before, now
 
     def _collect(self, received: tuple[Received, ...]) -> Rows:
         boots = self._references.boots()
@@ -381,6 +417,13 @@ class Reducer:
         window = self._window(number, [self._partial(rows, matched, kept, number)])
         return ClosedWindow(window, ())
 
+    def _release_crowded(self, number: int, rows: Rows) -> ClosedWindow:
+        """Make a window of what no other end has told of overflow edges."""
+        self._overflow.release(rows)
+        every = np.ones(len(rows), np.bool_)
+        part = self._partial(rows, alone(rows), every, number)
+        return ClosedWindow(self._window(number, [part]), ())
+
     def _release_held(self, now_ns: int) -> list[ClosedWindow]:
         """Let held rows go when the window after theirs had no batch at all."""
         number, rows = self._held
@@ -389,7 +432,15 @@ class Reducer:
             return []
         self._hold(0, no_rows())
         self._state = None
-        return [self._release(number, rows)]
+        rows, crowded = _split(rows)
+        closed = []
+        if len(rows):
+            every = np.ones(len(rows), np.bool_)
+            crowded, _ = self._settle(crowded, no_rows(), (rows, alone(rows), every))
+            closed.append(self._release(number, rows))
+        if len(crowded):
+            closed.append(self._release_crowded(number, crowded))
+        return closed
 
     # -- the end of a round --------------------------------------------------------
 
@@ -416,6 +467,14 @@ class Reducer:
         last = closed[-1]
         closed[-1] = ClosedWindow(last.window, last.commits + tuple(commits))
         return closed
+
+
+def _split(rows: Rows) -> tuple[Rows, Rows]:
+    """Return the rows without overflow edges, and these."""
+    crowded = is_overflow(rows)
+    if not crowded.any():
+        return rows, no_rows()
+    return rows.take(~crowded), rows.take(crowded)
 
 
 def _commit(batch: DecodedBatch) -> Commit:

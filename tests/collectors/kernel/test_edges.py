@@ -57,6 +57,11 @@ KEY = {
     "role": 1,
 }
 
+OWN_END = {
+    name: KEY[name]
+    for name in ("local_address_low", "netns", "remote_port", "protocol", "role")
+}
+
 
 def test_connections_of_a_process_with_one_server_become_one_edge():
     table = EdgeTable(100)
@@ -174,15 +179,25 @@ def test_only_edges_that_are_new_are_told():
 @pytest.mark.parametrize("max_edges", [0, 1, 2])
 def test_totals_stay_exact_when_edges_find_no_room(max_edges):
     table = EdgeTable(max_edges)
-    for remote_port in range(1, 6):
-        add(table, tcp_records({"remote_port": remote_port, "bytes_sent": 10}))
+    for low in range(1, 6):
+        add(table, tcp_records({"remote_address": f"10.0.9.{low}", "bytes_sent": 10}))
     result = rows(table.finish())
     assert sum(row["bytes_sent"] for row in result) == 50
     assert len(result) == max_edges + 1
     assert result[-1] == {
-        "bytes_sent": 10 * (5 - max_edges), "protocol": 6, "role": 1,
-    }  # fmt: skip
+        **OWN_END,
+        "bytes_sent": 10 * (5 - max_edges),
+    }
     assert table.overflowed_records == 5 - max_edges
+
+
+def test_overflow_edges_are_bounded_too_and_then_nameless():
+    table = EdgeTable(0)
+    for remote_port in range(1, 6):
+        add(table, tcp_records({"remote_port": remote_port, "bytes_sent": 10}))
+    result = rows(table.finish())
+    assert [row["bytes_sent"] for row in result] == [10, 40]
+    assert result[1] == {"bytes_sent": 40, "protocol": 6, "role": 1}
 
 
 def test_a_connection_counted_on_the_overflow_edge_closes_there():
@@ -195,7 +210,7 @@ def test_a_connection_counted_on_the_overflow_edge_closes_there():
     assert [row.get("open", 0) for row in rows(table.finish())] == [0, 0, 1]
     add(table, tcp_records({"remote_port": 3, "flags": CLOSED}))
     assert rows(table.finish()) == [
-        {"protocol": 6, "role": 1},
+        OWN_END | {"remote_port": 3},
         KEY | {"remote_port": 3, "closed": 1},
     ]
     assert rows(table.finish()) == []

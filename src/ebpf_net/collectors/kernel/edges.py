@@ -1,9 +1,10 @@
 """The edges of the window that is open, and of all sockets that are.
 
-Memory is bounded: what finds no room is counted on an edge with addresses, ports and
-owner zero, one for each protocol and role, so that the totals of this host stay exact.
-Those of several do not: such an edge says nothing of its other end, so where that end
-is observed, too, both count. How much that can be is told by ``overflowed_records``.
+Memory is bounded: what finds no room is counted on an overflow edge, one for each own
+address, network namespace and server's port, with the other end's address zero. That is
+what the reducer needs to tell what of it the other ends have told, too. Where even
+these are too many, there is one for each protocol and role. How often either happened
+is told by ``overflowed_records``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ebpf_net.collectors.kernel.sample_counts import (
     duration_buckets,
     sample_codes,
 )
-from ebpf_net.schema import EDGES, Protocol, Sample
+from ebpf_net.schema import EDGES, Protocol, Role, Sample
 
 Columns = dict[str, npt.NDArray[Any]]
 _PACKED = ("local_port", "remote_port", "protocol", "role")
@@ -37,8 +38,12 @@ _VALUES = tuple(
     if name not in KEY_COLUMNS and name not in _PACKED
 )
 _KIND_MASK = 0xFFFF  # protocol and role of ``ends``
+_LOCAL_PORT, _REMOTE_PORT = 0xFFFF << 32, 0xFFFF << 16  # of ``ends``
 _NO_MINIMUM = np.iinfo(np.int32).max
 _FIRST_CAPACITY = 1024
+_MAX_OVERFLOW_EDGES = 1024
+_LOCAL, _REMOTE = slice(0, 2), slice(2, 4)  # of a key: the halves of addresses
+_NETNS = KEY_COLUMNS.index("netns")
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,7 @@ class EdgeTable:
         self._samples = SampleCounts()
         self._rtts = RttSamples()
         self._sockets: list[tuple[Int64s, Hashes]] = []
+        self._overflow_room = min(self._max_edges // 16 + 1, _MAX_OVERFLOW_EDGES)
 
     def _rows_of(self, facts: EdgeFacts) -> tuple[Int64s, Int64s]:
         hashes = hash_columns(facts.key)
@@ -157,9 +163,24 @@ class EdgeTable:
         if not homeless.size:
             return
         self.overflowed_records += homeless.size
-        rows[homeless] = self._overflow_rows(facts.key[-1][homeless])
+        rows[homeless] = self._overflow_rows([column[homeless] for column in facts.key])
 
-    def _overflow_rows(self, ends: Int64s) -> Int64s:
+    def _overflow_rows(self, key: list[Int64s]) -> Int64s:
+        named = _without_other_end(key)
+        hashes = hash_columns(named)
+        missing = np.flatnonzero(self._index.find(hashes) < 0)
+        distinct, first = np.unique(hashes[missing], return_index=True)
+        room = self._overflow_room
+        new = missing[first[:room]]
+        self._overflow_room -= new.size
+        self._append(distinct[:room], [column[new] for column in named])
+        rows = self._index.find(hashes)
+        nameless = np.flatnonzero(rows < 0)
+        if nameless.size:
+            rows[nameless] = self._nameless_rows(key[-1][nameless])
+        return rows
+
+    def _nameless_rows(self, ends: Int64s) -> Int64s:
         kinds, inverse = np.unique(ends & _KIND_MASK, return_inverse=True)
         nothing = np.zeros(kinds.size, np.int64)
         key = [nothing] * (len(KEY_COLUMNS) - 1) + [kinds]
@@ -192,7 +213,7 @@ class EdgeTable:
             return
         surplus = self._values["open"][negative]
         self._values["open"][negative] = 0
-        rows = self._overflow_rows(self._key[-1][negative])
+        rows = self._overflow_rows([column[negative] for column in self._key])
         np.add.at(self._values["open"], rows, surplus)
         np.maximum(self._values["open"], 0, out=self._values["open"])
 
@@ -203,5 +224,23 @@ class EdgeTable:
         if not carried.size:
             return
         key = [column[carried] for column in keys]
+        high, low = key[_REMOTE]
+        carried_overflow = int(np.count_nonzero((high | low) == 0))
+        self._overflow_room = max(0, self._overflow_room - carried_overflow)
         self._append(hash_columns(key), key)
         self._values["open"][: carried.size] = edges["open"][carried]
+
+
+def _without_other_end(key: list[Int64s]) -> list[Int64s]:
+    """Return the keys of overflow edges: own address and namespace, server's port."""
+    ends = key[-1]
+    role = ends & 0xFF
+    is_client, is_server = role == Role.CLIENT, role == Role.SERVER
+    port = np.where(is_client, ends & _REMOTE_PORT, 0)
+    port = np.where(is_server, ends & _LOCAL_PORT, port)
+    is_known = is_client | is_server  # otherwise nobody could tell whose port it is
+    result = [np.zeros_like(ends) for _ in key]
+    for place in (*range(len(key))[_LOCAL], _NETNS):
+        result[place] = np.where(is_known, key[place], 0)
+    result[-1] = port | (ends & _KIND_MASK)
+    return result
