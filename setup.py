@@ -1,4 +1,4 @@
-"""The compiled parts of the wheel: the BPF object and the binding to libbpf.
+"""The compiled parts of the wheel: BPF object, binding to libbpf, conntrack's reader.
 
 All else about the package is in pyproject.toml.
 """
@@ -17,12 +17,20 @@ class BuildWithBpf(build_py):
 
     def run(self) -> None:
         """Build it in the source tree: an editable install reads it there."""
-        runpy.run_path("bpf/build.py")["build"](KERNEL / "kernel.bpf.o")
+        try:
+            runpy.run_path("bpf/build.py")["build"](KERNEL / "kernel.bpf.o")
+        except Exception as error:
+            # Setuptools cannot tell of an error whose traceback has braces in it.
+            raise SystemExit(f"error: {error}") from error
+        runpy.run_path(f"{KERNEL}/_conntrack_build.py")["build_program"]()
         super().run()
 
 
 setup(
     cmdclass={"build_py": BuildWithBpf},
-    cffi_modules=[f"{KERNEL}/_libbpf_build.py:ffibuilder"],
+    cffi_modules=[
+        f"{KERNEL}/_libbpf_build.py:ffibuilder",
+        f"{KERNEL}/_conntrack_build.py:ffibuilder",
+    ],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )
