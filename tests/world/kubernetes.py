@@ -1,51 +1,46 @@
-"""A real Kubernetes cluster of one node, on a host of the test.
+"""A real Kubernetes cluster on hosts of the test.
 
-Everything that it makes is in the host's network namespace, its cgroup and a mount
+Everything that it makes is in a host's network namespace, its cgroup and a mount
 namespace, so that two clusters do not meet and nothing stays behind.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
 import pytest
 
-from tests.world.hosts import (
-    Cgroup,
-    Network,
-    cgroup_root,
-    remove_leftovers,
-)
+from tests.world.hosts import Host, Network, cgroup_root, remove_leftovers
 from tests.world.kubernetes_api import (
-    SERVICE_NETWORKS,
-    ApiServer,
     Object,
     make_directory,
     remove_directory,
     remove_left_directories,
 )
-from tests.world.kubernetes_cgroups import kill_cgroup, remove_left_cgroups
+from tests.world.kubernetes_cgroups import remove_left_cgroups
+from tests.world.kubernetes_control import start_control_plane
 from tests.world.kubernetes_dns import dns_manifests
+from tests.world.kubernetes_host import KubernetesHost
 from tests.world.kubernetes_images import write_dns_image
-from tests.world.kubernetes_link import join_host
-from tests.world.kubernetes_node import (
-    CLUSTER_NETWORKS,
-    Node,
-)
-from tests.world.kubernetes_programs import kubernetes_program
-from tests.world.programs import Program
+from tests.world.kubernetes_node import Node
 from tests.world.waiting import wait_until
 from tests.world.workers import Worker
+
+_LABELS = {
+    "topology.kubernetes.io/region": "region-1",
+    "topology.kubernetes.io/zone": "zone-a",
+    "node.kubernetes.io/instance-type": "test.large",
+}
 
 
 class KubernetesCluster:
     """The control plane and one node. ``proxy_mode`` is iptables or nftables.
 
-    The ``kubeconfig`` is of use in the test's own network namespace, on the host and in
-    pods alike. The node's addresses are the host's.
+    The ``kubeconfig`` is for the test's own network namespace. A node's addresses are
+    its host's; more nodes can be added.
     """
 
     def __init__(
@@ -56,56 +51,70 @@ class KubernetesCluster:
         labels: Mapping[str, str] | None = None,
     ) -> None:
         self.network = network
-        self.host = network.host(name)
-        # Where there is only cgroup v2, processes are in leaves alone.
-        self._cgroup = Cgroup(f"{self.host.cgroup.path}/system")
-        self._programs: list[Program] = []
         self.directory = make_directory()
+        self._hosts: list[KubernetesHost] = []
+        self.nodes: list[Node] = []
         try:
-            self._start(proxy_mode, dict(labels or {}))
+            host = self._add_host(name)
+            self.api = start_control_plane(host, self.directory)
+            self.kubeconfig = self.api.kubeconfig
+            self.node = self._add_node(host, proxy_mode, labels or {})
+            self.wait_for(self._has_service_account)
         except BaseException:
             self.stop()
             raise
 
-    def _start(self, proxy_mode: str, labels: dict[str, str]) -> None:
-        address = join_host(self.host)
-        self.api = ApiServer(
-            self.directory,
-            address,
-            (6443, 2379, 2380),
-            self._start_on_host,
-            (
-                *("--bind-address", "0.0.0.0"),
-                *("--advertise-address", self.host.address),
-            ),
-            (self.host.address,),
-        )
-        self.kubeconfig = self.api.kubeconfig
-        self.controllers = self._start_controllers()
-        self.scheduler = self._start_scheduler()
-        zone = {
-            "topology.kubernetes.io/region": "region-1",
-            "topology.kubernetes.io/zone": "zone-a",
-            "node.kubernetes.io/instance-type": "test.large",
-        }
-        self.api.wait_ready()
-        self.node = Node(
-            self.host,
-            self.directory,
-            self.api,
-            self._start_on_host,
-            proxy_mode,
-            {**zone, **labels},
-        )
-        self.wait_for(self._is_node_ready, 60)
-        self.wait_for(self._has_service_account, 60)
+    @property
+    def host(self) -> Host:
+        """The host of the control plane and of the first node."""
+        return self._hosts[0].host
+
+    def add_node(
+        self,
+        name: str,
+        proxy_mode: str = "iptables",
+        labels: Mapping[str, str] | None = None,
+    ) -> Node:
+        """Make another host of the network a node, and wait until it is ready."""
+        return self._add_node(self._add_host(name), proxy_mode, labels or {})
 
     def stop(self) -> None:
-        """End it and remove all that it made but the host."""
-        kill_cgroup(self.host.cgroup.path)
-        for program in self._programs:
-            program.kill()
+        """End it and remove all that it made but the hosts."""
+        for host in self._hosts:
+            host.stop()
         remove_directory(self.directory)
+
+    def _add_host(self, name: str) -> KubernetesHost:
+        host = KubernetesHost(self.network.host(name))
+        self._hosts.append(host)
+        return host
+
+    def _add_node(
+        self, host: KubernetesHost, proxy_mode: str, labels: Mapping[str, str]
+    ) -> Node:
+        directory = self.directory / host.host.name
+        directory.mkdir()
+        node = Node(host, directory, self.api, proxy_mode, {**_LABELS, **labels})
+        networks: dict[str, list[str]] = {}
+
+        def has_networks() -> bool:
+            specification = self._find_node(node.name).get("spec", {})
+            networks[node.name] = specification.get("podCIDRs", [])
+            return bool(networks[node.name])
+
+        self.wait_for(has_networks)
+        node.set_up_pod_network(networks[node.name])
+        for other in self.nodes:
+            other_networks = self._find_node(other.name)["spec"]["podCIDRs"]
+            node.add_route(other, other_networks)
+            other.add_route(node, networks[node.name])
+        self.nodes.append(node)
+        self.wait_for(lambda: self._is_node_ready(node.name))
+        return node
+
+    def _find_node(self, name: str) -> Object:
+        nodes: list[Object] = self.api.request("GET", "/api/v1/nodes")["items"]
+        return next((node for node in nodes if node["metadata"]["name"] == name), {})
 
     def __enter__(self) -> KubernetesCluster:
         return self
@@ -148,7 +157,9 @@ class KubernetesCluster:
         """Start CoreDNS, unless it runs: pods resolve the names of Services."""
         if self.pods("k8s-app=kube-dns", "kube-system"):
             return
-        self.node.import_image(write_dns_image(self.directory))
+        archive = write_dns_image(self.directory)
+        for node in self.nodes:
+            node.import_image(archive)
         self.apply(*dns_manifests())
         self.wait_for_pods("k8s-app=kube-dns", 1, "kube-system")
         self.wait_for_service("kube-dns", "kube-system")
@@ -191,9 +202,8 @@ class KubernetesCluster:
             endpoints = self._list_endpoints(namespace, name)
             found = {endpoint["targetRef"]["uid"] for endpoint in endpoints}
             addresses = {a for endpoint in endpoints for a in endpoint["addresses"]}
-            return (
-                pods in (None, len(found))
-                and self.node.list_proxied(namespace, name) == addresses
+            return pods in (None, len(found)) and all(
+                node.list_proxied(namespace, name) == addresses for node in self.nodes
             )
 
         self.wait_for(is_in_place)
@@ -235,18 +245,22 @@ class KubernetesCluster:
         """Start a process in a pod's only container that calls Python functions."""
         status = self.pod(pod, namespace)["status"]
         identity = status["containerStatuses"][0]["containerID"].split("://")[1]
-        root = cgroup_root() / self.host.cgroup.path.lstrip("/")
-        cgroup = next(path for path in root.rglob(identity) if path.is_dir())
+        found = self._find_cgroups(identity)
+        cgroup = cgroup_root() / found[0].lstrip("/")
         pid = (cgroup / "cgroup.procs").read_text().split()[0]
         return Worker(cgroup, Path(f"/proc/{pid}/ns/net"))
 
     def pod_cgroups(self, uid: str) -> list[str]:
         """Return the cgroups of v2 of a pod's containers, its pause container's too."""
+        return self._find_cgroups(f"pod{uid}/*")
+
+    def _find_cgroups(self, pattern: str) -> list[str]:
         root = cgroup_root()
         return [
             f"/{path.relative_to(root)}"
-            for path in (root / self.host.cgroup.path.lstrip("/")).rglob("*")
-            if path.is_dir() and path.parent.name == f"pod{uid}"
+            for node in self.nodes
+            for path in (root / node.host.cgroup.path.lstrip("/")).rglob(pattern)
+            if path.is_dir()
         ]
 
     def kill_api_server(self) -> None:
@@ -279,50 +293,13 @@ class KubernetesCluster:
         except RuntimeError as error:
             return str(error)
 
-    def _is_node_ready(self) -> bool:
-        nodes = self.api.request("GET", "/api/v1/nodes")["items"]
-        return bool(nodes) and is_ready(nodes[0]) and not nodes[0]["spec"].get("taints")
+    def _is_node_ready(self, name: str) -> bool:
+        node = self._find_node(name)
+        return is_ready(node) and not node["spec"].get("taints")
 
     def _has_service_account(self, namespace: str = "default") -> bool:
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
         return bool(self.api.request("GET", path)["items"])
-
-    def _start_controllers(self) -> Program:
-        authority = self.api.authority
-        kubeconfig = self.api.write_kubeconfig(
-            "controllers", "system:kube-controller-manager"
-        )
-        arguments: list[str | Path] = [
-            kubernetes_program("kube-controller-manager"),
-            *("--kubeconfig", kubeconfig, "--leader-elect=false"),
-            *("--authentication-skip-lookup", "--bind-address", "127.0.0.1"),
-            *("--flex-volume-plugin-dir", self.directory / "volume-plugins"),
-            *("--allocate-node-cidrs", "--cluster-cidr", CLUSTER_NETWORKS),
-            *("--service-cluster-ip-range", SERVICE_NETWORKS),
-            *("--service-account-private-key-file", authority.service_account_key),
-            *("--root-ca-file", authority.certificate),
-            "--use-service-account-credentials",
-        ]
-        return self._run(arguments)
-
-    def _start_scheduler(self) -> Program:
-        kubeconfig = self.api.write_kubeconfig("scheduler", "system:kube-scheduler")
-        arguments: list[str | Path] = [
-            kubernetes_program("kube-scheduler"),
-            *("--kubeconfig", kubeconfig, "--leader-elect=false"),
-            *("--authentication-skip-lookup", "--bind-address", "127.0.0.1"),
-        ]
-        return self._run(arguments)
-
-    def _run(self, arguments: list[str | Path]) -> Program:
-        log = self.directory / f"{Path(arguments[0]).name}.log"
-        return self._start_on_host(arguments, log)
-
-    def _start_on_host(self, arguments: Sequence[str | Path], log: Path) -> Program:
-        enter = ("nsenter", f"--net=/run/netns/{self.host.netns}", "--")
-        program = Program(self._cgroup.wrap([*enter, *arguments]), log)
-        self._programs.append(program)
-        return program
 
 
 def is_ready(thing: Object) -> bool:

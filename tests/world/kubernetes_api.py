@@ -35,7 +35,7 @@ Start = Callable[[Sequence[str | Path], Path], Program]
 class ApiServer:
     """etcd and kube-apiserver with an administrator's kubeconfig.
 
-    ``address`` is where the test and everybody else reaches it.
+    The test reaches it at ``address``, nodes and pods at ``inner_address``.
     """
 
     def __init__(
@@ -45,16 +45,17 @@ class ApiServer:
         ports: tuple[int, int, int],
         start: Start,
         flags: Sequence[str] = (),
-        more_addresses: Sequence[str] = (),
+        inner_address: str = "",
     ) -> None:
         self.directory = directory
         self.address = address
         self._port, self._etcd_port, self._etcd_peer_port = ports
         self._start = start
         self._flags = flags
+        self._inner_address = inner_address or address
         self.url = f"https://{address}:{self._port}"
         self.authority = Authority(directory)
-        self._make_certificates(more_addresses)
+        self._make_certificates()
         self.kubeconfig = self.write_kubeconfig("admin", "admin", "system:masters")
         self._pool = urllib3.PoolManager(
             maxsize=8,
@@ -92,6 +93,11 @@ class ApiServer:
     def write_kubeconfig(self, name: str, user: str, group: str = "") -> Path:
         """Write a kubeconfig of a user with a client certificate."""
         return self.authority.write_kubeconfig(name, self.url, user, group)
+
+    def write_inner_kubeconfig(self, name: str, user: str, group: str = "") -> Path:
+        """Write one for a program on a node."""
+        url = f"https://{self._inner_address}:{self._port}"
+        return self.authority.write_kubeconfig(name, url, user, group)
 
     def write_account_kubeconfig(
         self, account: str, namespace: str = "default"
@@ -140,9 +146,9 @@ class ApiServer:
             return False
         return answer.status == 200
 
-    def _make_certificates(self, more_addresses: Sequence[str]) -> None:
+    def _make_certificates(self) -> None:
         names = ("kubernetes", "kubernetes.default", "kubernetes.default.svc")
-        addresses = ("127.0.0.1", self.address, *more_addresses, _SERVICE_ADDRESS)
+        addresses = (self.address, self._inner_address, _SERVICE_ADDRESS)
         alternatives = (
             *(f"DNS:{name}" for name in ("localhost", *names)),
             *(f"IP:{address}" for address in dict.fromkeys(addresses)),

@@ -13,10 +13,13 @@ WAIT = ("wait",)
 
 
 def pod(
-    name: str, arguments: Sequence[str] = WAIT, host_network: bool = False
+    name: str,
+    arguments: Sequence[str] = WAIT,
+    host_network: bool = False,
+    node: str = "",
 ) -> Manifest:
-    """A pod of its own, labelled ``app=name``."""
-    template = _template(name, arguments, host_network)
+    """A pod of its own, labelled ``app=name``; with ``node`` on that node."""
+    template = _template(name, arguments, host_network, node)
     metadata = {"name": name, "labels": {"app": name}}
     return {
         "apiVersion": "v1",
@@ -32,6 +35,7 @@ def workload(
     arguments: Sequence[str] = SERVE,
     replicas: int = 1,
     host_network: bool = False,
+    node: str = "",
 ) -> Manifest:
     """A Deployment, StatefulSet or DaemonSet with pods labelled ``app=name``.
 
@@ -39,7 +43,7 @@ def workload(
     """
     specification: Manifest = {
         "selector": {"matchLabels": {"app": name}},
-        "template": _template(name, arguments, host_network),
+        "template": _template(name, arguments, host_network, node),
     }
     if kind != "DaemonSet":
         specification["replicas"] = replicas
@@ -91,13 +95,13 @@ def service(
 
 
 def _job(name: str, arguments: Sequence[str]) -> Manifest:
-    template = _template(name, arguments, False)
+    template = _template(name, arguments)
     specification = {**template["spec"], "restartPolicy": "Never"}
     return {"template": {**template, "spec": specification}, "backoffLimit": 0}
 
 
 def _template(
-    name: str, arguments: Sequence[str], host_network: bool
+    name: str, arguments: Sequence[str], host_network: bool = False, node: str = ""
 ) -> dict[str, dict[str, object]]:
     container = {
         "name": "main",
@@ -110,6 +114,7 @@ def _template(
         "spec": {
             "containers": [container],
             "hostNetwork": host_network,
+            "nodeSelector": {"kubernetes.io/hostname": node} if node else {},
             "terminationGracePeriodSeconds": 5,
         },
     }

@@ -12,17 +12,17 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.world.hosts import Host, run
-from tests.world.kubernetes_api import ApiServer, Start
-from tests.world.kubernetes_cgroups import make_cgroups_v1
+from tests.world.hosts import run
+from tests.world.kubernetes_api import ApiServer
 from tests.world.kubernetes_dns import DNS_ADDRESS
+from tests.world.kubernetes_host import KubernetesHost
 from tests.world.kubernetes_images import PAUSE_IMAGE, write_images
 from tests.world.kubernetes_programs import kubernetes_program
 from tests.world.programs import Program
 
-CLUSTER_NETWORKS = "10.244.0.0/16,fd44::/48"
-POD_NETWORK = "10.244.0.0/24"
-POD_NETWORK6 = "fd44::/64"
+# Each node has a part of them for its pods.
+CLUSTER_NETWORKS = ("10.244.0.0/16", "fd44::/48")
+_IPTABLES = ("iptables", "ip6tables")
 
 # kubelet sets these for the whole machine; in its mount namespace they are plain files.
 _SYSCTLS = {
@@ -57,23 +57,21 @@ class Node:
 
     def __init__(
         self,
-        host: Host,
+        host: KubernetesHost,
         directory: Path,
         api: ApiServer,
-        start: Start,
         proxy_mode: str,
         labels: dict[str, str],
     ) -> None:
-        self.host = host
-        self.name = host.name
+        self.host = host.host
+        self.name = self.host.name
         self.socket = directory / "containerd.sock"
         self._directory = directory
         self._api = api
-        self._start = start
+        self._host = host
         self._labels = labels
         self._proxy_mode = proxy_mode
-        make_cgroups_v1(self.host.cgroup.path)
-        self._set_up_network()
+        self._set_up_kernel()
         self._mounts = self._enter_mount_namespace()
         self.containerd = self._start_containerd()
         self._import_images()
@@ -83,7 +81,7 @@ class Node:
     def start(self, arguments: Sequence[str | Path], log: Path) -> Program:
         """Start a program on the host, in the node's mount namespace."""
         namespace = f"--mount=/proc/{self._mounts.pid}/ns/mnt"
-        return self._start(["nsenter", namespace, "--", *arguments], log)
+        return self._host.start(["nsenter", namespace, "--", *arguments], log)
 
     def ctr(self, *arguments: str | Path) -> str:
         """Run containerd's own client for Kubernetes' containers."""
@@ -95,17 +93,48 @@ class Node:
         They are read from its rules, of which those for affinity are not understood.
         """
         if self._proxy_mode == "nftables":
-            rules = run(*self.host.wrap(["nft", "list", "ruleset"]))
+            rules = self._host.run("nft", "list", "ruleset")
             chain = rf"chain service-\w+-{namespace}/{service}/\S+ {{\n(.*?)\n\t}}"
             chains = "".join(re.findall(chain, rules, re.DOTALL))
             return set(re.findall(r" : (\S+) \. \d+", chains))
         commands = ("iptables-save", "ip6tables-save")
-        rules = "".join(run(*self.host.wrap([command])) for command in commands)
+        rules = "".join(self._host.run(command) for command in commands)
         name = rf'"?{namespace}/{service}(?::[\w-]+)?"?'
         endpoint = rf"--comment {name} .*--to-destination \[?([^] ]+?)\]?:\d+\n"
         return set(re.findall(endpoint, rules))
 
-    def _set_up_network(self) -> None:
+    def set_up_pod_network(self, networks: Sequence[str]) -> None:
+        """Give pods addresses of these networks: with that the node becomes ready.
+
+        What pods send out of the cluster has the node's address.
+        """
+        bridge = {
+            "type": "bridge",
+            "bridge": "cni0",
+            "isGateway": True,
+            "hairpinMode": True,
+            "ipam": {
+                "type": "host-local",
+                "ranges": [[{"subnet": network}] for network in networks],
+                "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
+                "dataDir": str(self._directory / "addresses"),
+            },
+        }
+        for command, cluster in zip(_IPTABLES, CLUSTER_NETWORKS, strict=True):
+            rule = ("-s", cluster, "!", "-d", cluster, "-j", "MASQUERADE")
+            self._host.run(command, "-w", "-t", "nat", "-A", "POSTROUTING", *rule)
+        plugins = [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}]
+        configuration = {"cniVersion": "1.0.0", "name": "pods", "plugins": plugins}
+        path = self._directory / "cni" / "10-pods.conflist"
+        path.write_text(json.dumps(configuration))
+
+    def add_route(self, other: Node, networks: Sequence[str]) -> None:
+        """Send what goes to the pods of another node to that node."""
+        addresses = (other.host.address, other.host.address6)
+        for network, address in zip(networks, addresses, strict=True):
+            self.host.ip("route", "add", network, "via", address)
+
+    def _set_up_kernel(self) -> None:
         settings = {
             "ipv4/ip_forward": "1",
             "ipv6/conf/all/forwarding": "1",
@@ -114,28 +143,7 @@ class Node:
             "ipv6/conf/default/accept_dad": "0",
         }
         for name, value in settings.items():
-            script = f"echo {value} >/proc/sys/net/{name}"
-            run(*self.host.wrap(["sh", "-c", script]))
-        routes = [[{"dst": "0.0.0.0/0"}], [{"dst": "::/0"}]]
-        ranges = [[{"subnet": POD_NETWORK}], [{"subnet": POD_NETWORK6}]]
-        bridge = {
-            "type": "bridge",
-            "bridge": "cni0",
-            "isGateway": True,
-            "ipMasq": True,
-            "hairpinMode": True,
-            "ipam": {
-                "type": "host-local",
-                "ranges": ranges,
-                "routes": [route for family in routes for route in family],
-                "dataDir": str(self._directory / "addresses"),
-            },
-        }
-        plugins = [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}]
-        configuration = {"cniVersion": "1.0.0", "name": "pods", "plugins": plugins}
-        (self._directory / "cni").mkdir()
-        path = self._directory / "cni" / "10-pods.conflist"
-        path.write_text(json.dumps(configuration))
+            self._host.run("sh", "-c", f"echo {value} >/proc/sys/net/{name}")
 
     def _enter_mount_namespace(self) -> Program:
         """Start what holds the mount namespace, with directories of its own."""
@@ -151,13 +159,14 @@ class Node:
         ready = self._directory / "mounted"
         lines += [f"touch {shlex.quote(str(ready))}", "exec sleep infinity"]
         unshare = ("unshare", "--mount", "--propagation", "slave")
-        program = self._start(
+        program = self._host.start(
             [*unshare, "sh", "-c", "\n".join(lines)], self._directory / "mounts.log"
         )
         program.wait_ready(ready.exists)
         return program
 
     def _start_containerd(self) -> Program:
+        (self._directory / "cni").mkdir()
         configuration = self._directory / "containerd.toml"
         configuration.write_text(
             _CONTAINERD.format(directory=self._directory, pause=PAUSE_IMAGE)
@@ -218,8 +227,8 @@ class Node:
         path = directory / "kubelet.json"
         path.write_text(json.dumps(configuration))
         labels = ",".join(f"{key}={value}" for key, value in self._labels.items())
-        kubeconfig = self._api.write_kubeconfig(
-            "kubelet", f"system:node:{self.name}", "system:nodes"
+        kubeconfig = self._api.write_inner_kubeconfig(
+            f"kubelet-{self.name}", f"system:node:{self.name}", "system:nodes"
         )
         arguments: list[str | Path] = [
             kubernetes_program("kubelet"),
@@ -233,7 +242,9 @@ class Node:
         return self.start(arguments, directory / "kubelet.log")
 
     def _start_proxy(self) -> Program:
-        kubeconfig = self._api.write_kubeconfig("kube-proxy", "system:kube-proxy")
+        kubeconfig = self._api.write_inner_kubeconfig(
+            f"kube-proxy-{self.name}", "system:kube-proxy"
+        )
         untouched = {"maxPerCore": 0, "min": 0}
         configuration = {
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
@@ -241,7 +252,7 @@ class Node:
             "mode": self._proxy_mode,
             "clientConnection": {"kubeconfig": str(kubeconfig)},
             "hostnameOverride": self.name,
-            "clusterCIDR": CLUSTER_NETWORKS,
+            "clusterCIDR": ",".join(CLUSTER_NETWORKS),
             "conntrack": untouched,
             "oomScoreAdj": 0,
             self._proxy_mode: {"minSyncPeriod": "100ms", "syncPeriod": "30s"},

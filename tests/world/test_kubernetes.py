@@ -138,23 +138,35 @@ def test_an_account_of_a_pod_reaches_the_api(kubernetes: KubernetesCluster) -> N
         kubernetes.kubectl("--kubeconfig", kubeconfig, "get", "pods")
 
 
-def test_a_second_cluster_has_the_same_addresses(
+def test_a_second_cluster_of_two_nodes_has_the_same_addresses(
     kubernetes: KubernetesCluster, tmp_path: Path
 ) -> None:
     network = Network(tmp_path)
     try:
         with KubernetesCluster(network, proxy_mode="nftables") as second:
+            second.add_node("node-2", "nftables")
             second.apply(
-                workload("Deployment", "server"), service("server"), pod("client")
+                workload("Deployment", "server", node="node-2"),
+                service("server", node_port=30080),
+                pod("client", node="node-1"),
             )
-            second.wait_for_pods("app=client", 1)
+            (client,) = second.wait_for_pods("app=client", 1)
+            (found,) = second.wait_for_pods("app=server", 1)
             second.wait_for_service("server", pods=1)
-            (found,) = second.pods("app=server")
             for family, protocol in ((0, "tcp"), (0, "udp"), (1, "tcp"), (1, "udp")):
                 called = call_service(second, "server", family, protocol)
                 assert (called["connections"], called["errors"]) == (10, 0)
+            served = found["metadata"]["name"]
             for protocol in ("tcp", "udp"):
-                wait_for_requests(second, found["metadata"]["name"], protocol, 20)
+                wait_for_requests(second, served, protocol, 20)
+            # Pods see each other's own addresses.
+            clients = {address["ip"] for address in client["status"]["podIPs"]}
+            assert set(second.counted(served)["peers"]) == clients
+            # The node that is called is neither the client's nor the server's.
+            target = f"{second.host.address}:30080"
+            network.host("outside").run(traffic_program(), "call", target, *CALL)
+            wait_for_requests(second, served, "tcp", 30)
+            assert second.host.address in second.counted(served)["peers"]
     finally:
         network.close()
     assert list_traces(os.getpid(), network.name) == []
