@@ -34,11 +34,13 @@ SIGNALS = [
     "tcp.scan",
     "adopt",
     "tcp.resets_sent",
+    "tcp.refused",
     "tcp.resets_received",
     "tcp.requests",
     "udp.packets",
     "udp.owners",
     "udp.drops",
+    "udp.discards",
 ]
 SUFFICIENT = (Capability.BPF, Capability.PERFMON, Capability.NET_ADMIN)
 
