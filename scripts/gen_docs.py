@@ -12,12 +12,20 @@ from pathlib import Path
 
 from ebpf_net import schema
 from ebpf_net.metrics import INTERNAL_METRICS, METRICS, Kind, Metric
-from ebpf_net.settings import HELP, KERNEL_COLLECTOR, PREFLIGHT, REDUCER, SETTINGS, UP
+from ebpf_net.settings import (
+    HELP,
+    K8S_COLLECTOR,
+    KERNEL_COLLECTOR,
+    PREFLIGHT,
+    REDUCER,
+    SETTINGS,
+    UP,
+)
 from ebpf_net.settings.obsolete import OBSOLETE
 from ebpf_net.settings.table import Setting
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
-_COMMANDS = (KERNEL_COLLECTOR, REDUCER, UP, PREFLIGHT)
+_COMMANDS = (KERNEL_COLLECTOR, K8S_COLLECTOR, REDUCER, UP, PREFLIGHT)
 _KINDS = {
     Kind.SUM: "sum (counter)",
     Kind.GAUGE: "gauge",

@@ -36,6 +36,17 @@ def test_possible_edges_pass(change):
     check_values(tables([EDGE, {**EDGE, **change}]))
 
 
+def test_addresses_of_any_port_and_protocol_pass():
+    address = {"address_high": -1, "address_low": -1, "port": 0, "protocol": 0}
+    check_values(tables(kubernetes_addresses=[address]))
+
+
+@pytest.mark.parametrize("change", [{"from_ns": -1}, {"protocol": -1}, {"port": -1}])
+def test_impossible_addresses_are_refused(change):
+    with pytest.raises(BatchError, match=next(iter(change))):
+        check_values(tables(kubernetes_addresses=[change]))
+
+
 @pytest.mark.parametrize(
     "change",
     [

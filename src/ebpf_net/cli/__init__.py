@@ -1,5 +1,10 @@
 """The commands: the one place that builds things and joins the rooms."""
 
-from ebpf_net.cli.commands import kernel_collector_main, main, reducer_main
+from ebpf_net.cli.commands import (
+    k8s_collector_main,
+    kernel_collector_main,
+    main,
+    reducer_main,
+)
 
-__all__ = ("kernel_collector_main", "main", "reducer_main")
+__all__ = ("k8s_collector_main", "kernel_collector_main", "main", "reducer_main")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 from ebpf_net.cli.certificates import check_certificate
 from ebpf_net.cli.data_directory import check_writable, locked_data_directory
+from ebpf_net.cli.intake_connection import (
+    client_options,
+    send_with_status,
+    spool_options,
+)
 from ebpf_net.cli.signals import stop_at_signals
 from ebpf_net.collectors.clock import SystemClock
 from ebpf_net.collectors.hosts import HostLabels, read_host
@@ -20,8 +24,7 @@ from ebpf_net.collectors.kernel.container_runtimes import (
 )
 from ebpf_net.collectors.kernel.source import KernelSource, SourceOptions
 from ebpf_net.errors import SettingError
-from ebpf_net.intake.batch import Batch
-from ebpf_net.intake.client import ClientOptions, IntakeClient, Spool, SpoolOptions
+from ebpf_net.intake.client import IntakeClient, Spool
 from ebpf_net.settings import KERNEL_COLLECTOR, Settings
 
 _FLUSH_SECONDS = 5.0
@@ -36,13 +39,7 @@ def run(settings: Settings) -> int:
     """Collect until SIGTERM or SIGINT, then hand over what is left."""
     _check(settings)
     with locked_data_directory(settings.data_dir, KERNEL_COLLECTOR) as directory:
-        spool = Spool(
-            SpoolOptions(
-                directory / "spool",
-                memory_bytes=settings.spool_memory_bytes,
-                disk_bytes=settings.spool_disk_bytes,
-            )
-        )
+        spool = Spool(spool_options(settings, directory / "spool"))
         with KernelSource(source_options(settings)) as source:
             drop_capabilities(source.losses, _KEPT_CAPABILITIES)
             check_writable(directory)
@@ -56,7 +53,7 @@ def _collect(settings: Settings, source: KernelSource, spool: Spool) -> None:
         source,
         SystemClock(),
         collector_options(settings),
-        lambda batch: client.submit(_with_status(batch, client.status())),
+        lambda batch: send_with_status(client, batch),
     )
     client = IntakeClient(client_options(settings), spool, collector.snapshot)
     stop_at_signals(collector.stop)
@@ -122,23 +119,6 @@ def _container_sockets(settings: Settings) -> RuntimeSockets:
     )
 
 
-def client_options(settings: Settings) -> ClientOptions:
-    """Return where the reducer is and how it is spoken to."""
-    return ClientOptions(
-        host=settings.intake_host,
-        port=settings.intake_port,
-        token_file=settings.intake_token_file,
-        tls=(
-            settings.intake_tls
-            or settings.intake_ca is not None
-            or settings.intake_certificate is not None
-        ),
-        tls_ca=settings.intake_ca,
-        tls_certificate=settings.intake_certificate,
-        tls_key=settings.intake_key,
-    )
-
-
 def _check(settings: Settings) -> None:
     check_certificate(settings)
     if settings.host_dir is not None and not settings.host_dir.is_dir():
@@ -166,8 +146,3 @@ def _tell_signals(source: KernelSource) -> None:
             logger.warning(
                 "signal %s is missing: %s; lost: %s", item.name, item.reason, item.lost
             )
-
-
-def _with_status(batch: Batch, status: dict[str, int]) -> Batch:
-    header = batch.header
-    return replace(batch, header=replace(header, status={**header.status, **status}))

@@ -16,6 +16,7 @@ from ebpf_net.cli.logs import configure_logging
 from ebpf_net.errors import EbpfNetError
 from ebpf_net.settings import (
     HELP,
+    K8S_COLLECTOR,
     KERNEL_COLLECTOR,
     PREFLIGHT,
     REDUCER,
@@ -29,6 +30,7 @@ from ebpf_net.settings import (
 
 _MODULES = {
     KERNEL_COLLECTOR: "ebpf_net.cli.collector",
+    K8S_COLLECTOR: "ebpf_net.cli.kubernetes_collector",
     REDUCER: "ebpf_net.cli.reducer",
     UP: "ebpf_net.cli.up",
     PREFLIGHT: "ebpf_net.cli.preflight",
@@ -37,10 +39,14 @@ _MODULES = {
 must not load what only the reducer needs."""
 
 
-_EXTRA_PACKAGES = frozenset(
-    {"duckdb", "grpc", "httptools", "pyarrow", "rich", "starlette", "uvicorn"}
-)
-"""What ebpf-net[reducer] brings."""
+_EXTRA_PACKAGES = {
+    "msgspec": "kubernetes",
+    **dict.fromkeys(
+        ("duckdb", "grpc", "httptools", "pyarrow", "rich", "starlette", "uvicorn"),
+        "reducer",
+    ),
+}
+"""What brings a package that not every command needs."""
 
 
 def main() -> int:
@@ -68,6 +74,12 @@ def kernel_collector_main() -> int:
     return run_command(KERNEL_COLLECTOR, arguments, program)
 
 
+def k8s_collector_main() -> int:
+    """Run ``k8s-collector``."""
+    program, arguments = command_line()
+    return run_command(K8S_COLLECTOR, arguments, program)
+
+
 def reducer_main() -> int:
     """Run ``reducer``."""
     program, arguments = command_line()
@@ -82,7 +94,7 @@ def run_command(command: str, arguments: Sequence[str], program: str) -> int:
             print(to_yaml(settings, command), end="")
             return 0
         configure_logging(settings, command)
-        if command == KERNEL_COLLECTOR:
+        if command in (KERNEL_COLLECTOR, K8S_COLLECTOR):
             # NumPy's linear algebra, which is not used, would start threads that keep
             # the capabilities, and reserve memory for them.
             default_environment("OPENBLAS_NUM_THREADS", "1")
@@ -91,12 +103,13 @@ def run_command(command: str, arguments: Sequence[str], program: str) -> int:
     except EbpfNetError as error:
         return _complain(error)
     except ModuleNotFoundError as error:
-        if error.name not in _EXTRA_PACKAGES:
+        extra = _EXTRA_PACKAGES.get(error.name or "")
+        if extra is None:
             raise
         return _complain(
             EbpfNetError(
                 f"{command} needs the Python package '{error.name}'",
-                "install ebpf-net[reducer]",
+                f"install ebpf-net[{extra}]",
             )
         )
     except KeyboardInterrupt:
@@ -124,7 +137,7 @@ def _usage(program: str) -> str:
         "commands:",
         *(
             f"  {command:<{width}}  {HELP[command].summary}"
-            for command in (UP, KERNEL_COLLECTOR, REDUCER, PREFLIGHT)
+            for command in (UP, KERNEL_COLLECTOR, K8S_COLLECTOR, REDUCER, PREFLIGHT)
         ),
         "",
         "examples:",

@@ -25,17 +25,13 @@ MAX_STRING_BYTES = 65_536
 MIN_BUCKET = -200  # 2**-50 s
 MAX_BUCKET = 100  # 2**25 s
 
-_ANY_VALUE = frozenset(
-    {
-        "local_address_high",
-        "local_address_low",
-        "remote_address_high",
-        "remote_address_low",
-        "process_id",
-        "cgroup_id",
-        "bucket",
-    }
-)
+_ADDRESS_HALVES = ("address_high", "address_low")
+_ANY_VALUE = frozenset({"process_id", "cgroup_id", "bucket"}) | {
+    column
+    for columns in TABLES.values()
+    for column, _ in columns
+    if column.endswith(_ADDRESS_HALVES)
+}
 _MAXIMA: Mapping[str, int] = {
     "local_port": 65_535,
     "remote_port": 65_535,
@@ -43,7 +39,7 @@ _MAXIMA: Mapping[str, int] = {
     "protocol": max(Protocol),
     "kind": max(Sample),
 }
-_MINIMA: Mapping[str, int] = {"kind": min(Sample), "protocol": min(Protocol)}
+_MINIMA: Mapping[str, int] = {"kind": min(Sample)}
 _BUCKETS: Mapping[int, tuple[int, int]] = {
     Sample.RTT: (MIN_BUCKET, MAX_BUCKET),
     Sample.CONNECT_DURATION: (MIN_BUCKET, MAX_BUCKET),

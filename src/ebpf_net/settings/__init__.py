@@ -8,11 +8,13 @@ from ebpf_net.settings.load import (
     HELP,
     command_line,
     default_environment,
+    environment,
     load,
     to_yaml,
 )
 from ebpf_net.settings.obsolete import OBSOLETE
 from ebpf_net.settings.table import (
+    K8S_COLLECTOR,
     KERNEL_COLLECTOR,
     PREFLIGHT,
     REDUCER,
@@ -24,6 +26,7 @@ from ebpf_net.settings.table import (
 
 __all__ = (
     "HELP",
+    "K8S_COLLECTOR",
     "KERNEL_COLLECTOR",
     "OBSOLETE",
     "PREFLIGHT",
@@ -34,6 +37,7 @@ __all__ = (
     "Settings",
     "command_line",
     "default_environment",
+    "environment",
     "load",
     "to_yaml",
 )

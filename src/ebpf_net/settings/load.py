@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from ebpf_net.errors import SettingError
 from ebpf_net.settings.obsolete import OBSOLETE, OBSOLETE_SWITCHES
 from ebpf_net.settings.table import (
+    K8S_COLLECTOR,
     KERNEL_COLLECTOR,
     LOG_LEVELS,
     PREFLIGHT,
@@ -59,6 +60,20 @@ HELP: Mapping[str, CommandHelp] = {
             (
                 "kernel-collector --include-cgroup '/system.slice/*'",
                 "only system services",
+            ),
+        ),
+    ),
+    K8S_COLLECTOR: CommandHelp(
+        "Watch a Kubernetes cluster's API and send who is who in it to a reducer.",
+        (
+            ("k8s-collector --log-console", "in a pod, or with ~/.kube/config"),
+            (
+                "KUBECONFIG=admin.conf k8s-collector --cluster-name production",
+                "from outside the cluster",
+            ),
+            (
+                "k8s-collector --allow-label 'app.kubernetes.io/*'",
+                "with some labels of pods",
             ),
         ),
     ),
@@ -109,6 +124,11 @@ def command_line() -> tuple[str, list[str]]:
 def default_environment(variable: str, value: str) -> None:
     """Set a variable that a library reads when it is loaded, unless the user has."""
     os.environ.setdefault(variable, value)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment, for programs that are started."""
+    return dict(os.environ)
 
 
 def load(

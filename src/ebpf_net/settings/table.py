@@ -10,12 +10,16 @@ from typing import Any, cast
 from ebpf_net.settings import values
 
 KERNEL_COLLECTOR = "kernel-collector"
+K8S_COLLECTOR = "k8s-collector"
 REDUCER = "reducer"
 UP = "up"
 PREFLIGHT = "preflight"
 _COLLECTORS = frozenset({KERNEL_COLLECTOR, UP})
+_SENDERS = frozenset({KERNEL_COLLECTOR, K8S_COLLECTOR})
+_KUBERNETES = frozenset({K8S_COLLECTOR})
 _REDUCERS = frozenset({REDUCER, UP})
-_ALL = frozenset({KERNEL_COLLECTOR, REDUCER, UP, PREFLIGHT})
+_RUNNING = _COLLECTORS | _KUBERNETES | _REDUCERS
+_ALL = _RUNNING | {PREFLIGHT}
 LOG_LEVELS = ("trace", "debug", "info", "warning", "error", "critical")
 
 
@@ -81,20 +85,20 @@ class Settings:
     intake_host: str = _setting(
         "127.0.0.1",
         "Name or address of the reducer.",
-        frozenset({KERNEL_COLLECTOR}),
+        _SENDERS,
         variable="EBPF_NET_INTAKE_HOST",
     )
     intake_port: int = _setting(
         8000,
         "TCP port of the reducer.",
-        frozenset({KERNEL_COLLECTOR}),
+        _SENDERS,
         values.port,
         variable="EBPF_NET_INTAKE_PORT",
     )
     intake_tls: bool = _setting(
         False,
         "Speak TLS to the reducer.",
-        frozenset({KERNEL_COLLECTOR}),
+        _SENDERS,
         values.boolean,
         variable="EBPF_NET_INTAKE_TLS",
     )
@@ -102,28 +106,28 @@ class Settings:
         None,
         "File with the certificate authority of the other end; at a collector it "
         "implies TLS.",
-        frozenset({KERNEL_COLLECTOR, REDUCER}),
+        _SENDERS | {REDUCER},
         values.path,
         variable="EBPF_NET_INTAKE_CA",
     )
     intake_certificate: Path | None = _setting(
         None,
         "File with this end's certificate.",
-        frozenset({KERNEL_COLLECTOR, REDUCER}),
+        _SENDERS | {REDUCER},
         values.path,
         variable="EBPF_NET_INTAKE_CERTIFICATE",
     )
     intake_key: Path | None = _setting(
         None,
         "File with the private key of the certificate.",
-        frozenset({KERNEL_COLLECTOR, REDUCER}),
+        _SENDERS | {REDUCER},
         values.path,
         variable="EBPF_NET_INTAKE_KEY",
     )
     intake_token_file: Path | None = _setting(
         None,
         "File with the bearer token; read again when it changes.",
-        frozenset({KERNEL_COLLECTOR, REDUCER}),
+        _SENDERS | {REDUCER},
         values.path,
         variable="EBPF_NET_INTAKE_TOKEN_FILE",
     )
@@ -138,7 +142,7 @@ class Settings:
     data_dir: Path = _setting(
         Path("/var/run/ebpf_net"),
         "Where unsent batches and small state are kept.",
-        _COLLECTORS | _REDUCERS,
+        _RUNNING,
         values.path,
         variable="EBPF_NET_DATA_DIR",
     )
@@ -176,7 +180,7 @@ class Settings:
     interval_seconds: float = _setting(
         10.0,
         "Length of a window; give collectors and reducer the same.",
-        frozenset({KERNEL_COLLECTOR, REDUCER}),
+        _SENDERS | {REDUCER},
         values.seconds,
         variable="EBPF_NET_INTERVAL_SECONDS",
     )
@@ -306,16 +310,110 @@ class Settings:
     spool_memory_bytes: int = _setting(
         16 << 20,
         "Unsent batches kept in memory.",
-        _COLLECTORS,
+        _COLLECTORS | _KUBERNETES,
         values.size,
         variable="EBPF_NET_SPOOL_MEMORY_BYTES",
     )
     spool_disk_bytes: int = _setting(
         256 << 20,
         "Unsent batches kept on disk.",
-        _COLLECTORS,
+        _COLLECTORS | _KUBERNETES,
         values.size,
         variable="EBPF_NET_SPOOL_DISK_BYTES",
+    )
+    # Kubernetes
+    kubeconfig: str = _setting(
+        "",
+        "File that tells how to reach a cluster, or several with colons between; "
+        "without one, the pod's service account, then ~/.kube/config.",
+        _KUBERNETES,
+        variable="KUBECONFIG",
+    )
+    kubernetes_context: str = _setting(
+        "",
+        "Context of the kubeconfig, instead of the current one.",
+        _KUBERNETES,
+        flag="--context",
+        variable="EBPF_NET_KUBERNETES_CONTEXT",
+    )
+    kubernetes_service_host: str = _setting(
+        "",
+        "Where the API server is; set in each pod.",
+        _KUBERNETES,
+        variable="KUBERNETES_SERVICE_HOST",
+    )
+    kubernetes_service_port: int = _setting(
+        443,
+        "TCP port of the API server; set in each pod.",
+        _KUBERNETES,
+        values.port,
+        variable="KUBERNETES_SERVICE_PORT",
+    )
+    cluster_name: str = _setting(
+        "",
+        "Label: name of the cluster; without one, that of the kubeconfig.",
+        _KUBERNETES,
+        variable="EBPF_NET_CLUSTER_NAME",
+    )
+    collector_hostname: str = _setting(
+        "",
+        "Name of this replica, instead of the host's.",
+        _KUBERNETES,
+        variable="K8S_COLLECTOR_HOSTNAME",
+    )
+    allow_label: tuple[str, ...] = _setting(
+        (),
+        "Labels of pods, services, nodes and namespaces to send: names or patterns.",
+        _KUBERNETES,
+        variable="EBPF_NET_ALLOW_LABEL",
+        repeatable=True,
+    )
+    allow_annotation: tuple[str, ...] = _setting(
+        (),
+        "Annotations of pods to send: names or patterns.",
+        _KUBERNETES,
+        variable="EBPF_NET_ALLOW_ANNOTATION",
+        repeatable=True,
+    )
+    delete_ttl_secs: float = _setting(
+        60.0,
+        "Seconds for which deleted pods and services are still known.",
+        _KUBERNETES,
+        values.seconds,
+        variable="K8S_COLLECTOR_DELETE_TTL_SECS",
+    )
+    delete_capacity: int = _setting(
+        10_000,
+        "How many deleted ones are still known; the oldest goes first.",
+        _KUBERNETES,
+        values.count,
+        variable="K8S_COLLECTOR_DELETE_CAPACITY",
+    )
+    disable_leader_election: bool = _setting(
+        False,
+        "Send without a Lease; for a single replica.",
+        _KUBERNETES,
+        values.boolean,
+        variable="EBPF_NET_DISABLE_LEADER_ELECTION",
+    )
+    lease_name: str = _setting(
+        "ebpf-net-k8s-collector",
+        "Lease that makes one of several replicas send.",
+        _KUBERNETES,
+        variable="EBPF_NET_LEASE_NAME",
+    )
+    lease_namespace: str = _setting(
+        "",
+        "Namespace of the Lease; without one, the pod's or the context's.",
+        _KUBERNETES,
+        variable="EBPF_NET_LEASE_NAMESPACE",
+    )
+    lease_duration_seconds: float = _setting(
+        15.0,
+        "After how long without a sign of it another replica takes over.",
+        _KUBERNETES,
+        values.seconds,
+        variable="EBPF_NET_LEASE_DURATION_SECONDS",
     )
     # The reducer
     listen_host: str = _setting(
@@ -458,7 +556,7 @@ class Settings:
     print_config: bool = _setting(
         False,
         "Print the settings in force as a configuration file, and exit.",
-        _COLLECTORS | _REDUCERS,
+        _RUNNING,
         values.boolean,
     )
     # Output and log
@@ -496,7 +594,7 @@ class Settings:
     config_file: Path | None = _setting(
         None,
         "YAML file with settings, by the names of the flags with _ for -.",
-        _COLLECTORS | _REDUCERS,
+        _RUNNING,
         values.path,
         variable="EBPF_NET_CONFIG_FILE",
         aliases=("-c",),

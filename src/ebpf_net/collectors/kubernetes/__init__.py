@@ -1,0 +1,1 @@
+"""The Kubernetes collector: who is who in a cluster, from its API."""

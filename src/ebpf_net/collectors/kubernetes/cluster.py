@@ -1,0 +1,289 @@
+"""What is known of a cluster, as the rows of the reference tables.
+
+Reflectors put objects in; once a window what changed is taken out. What ended stays for
+a while with the time of its end, so that late edges find it, also in a snapshot.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ebpf_net.collectors.clock import Clock
+from ebpf_net.collectors.encode import Table
+from ebpf_net.collectors.kubernetes.addresses import has_ended, with_end, with_start
+from ebpf_net.collectors.kubernetes.backends import Backends
+from ebpf_net.collectors.kubernetes.node_rows import (
+    namespace_row,
+    node_address_rows,
+    node_row,
+)
+from ebpf_net.collectors.kubernetes.object_labels import AllowList
+from ebpf_net.collectors.kubernetes.objects import (
+    EndpointSlice,
+    KubernetesObject,
+    Node,
+    PartialObject,
+    Pod,
+    Service,
+)
+from ebpf_net.collectors.kubernetes.pod_rows import finished_ns, has_finished
+from ebpf_net.collectors.kubernetes.pods import Pods
+from ebpf_net.collectors.kubernetes.reference_rows import ReferenceRows, Row
+from ebpf_net.collectors.kubernetes.service_rows import (
+    Name,
+    name_of_service,
+    service_address_rows,
+    service_row,
+)
+
+_TABLES = (
+    "kubernetes_clusters",
+    "kubernetes_nodes",
+    "kubernetes_namespaces",
+    "kubernetes_pods",
+    "kubernetes_containers",
+    "kubernetes_services",
+    "kubernetes_addresses",
+    "kubernetes_endpoints",
+)
+_OWNERS = ("replicasets", "jobs")
+_KEY_TABLES = {
+    "nodes": "kubernetes_nodes",
+    "namespaces": "kubernetes_namespaces",
+    "services": "kubernetes_services",
+    "pods": "kubernetes_pods",
+}
+_SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """Who the cluster is, what is told of labels, how long the gone are kept."""
+
+    uid: str
+    name: str = ""
+    labels: tuple[str, ...] = ()
+    annotations: tuple[str, ...] = ()
+    delete_ttl_seconds: float = 60.0
+    delete_capacity: int = 10_000
+
+
+class Cluster:
+    """A sink of reflectors; for any thread."""
+
+    def __init__(self, options: ClusterOptions, clock: Clock) -> None:
+        self._options = options
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._rows = {table: ReferenceRows(table) for table in _TABLES}
+        self._rows["kubernetes_clusters"].put(options.uid, (options.uid, options.name))
+        self._labels = AllowList(options.labels)
+        self._pods = Pods(
+            self._rows["kubernetes_pods"],
+            self._rows["kubernetes_containers"],
+            self._labels,
+            AllowList(options.annotations),
+        )
+        self._backends = Backends(self._rows["kubernetes_endpoints"])
+        self._service_names: dict[str, Name] = {}
+        self._owners_listed: dict[str, set[str]] = {name: set() for name in _OWNERS}
+        self._addresses: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+        # Objects and single addresses that have ended, and until when they are kept.
+        self._ending: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    def put(self, resource: str, item: KubernetesObject) -> None:
+        """Take an object that is new or may have changed."""
+        with self._lock:
+            if isinstance(item, Pod):
+                self._put_pod(item)
+            elif isinstance(item, EndpointSlice):
+                self._backends.put_slice(item)
+            elif isinstance(item, Service):
+                self._put_service(item)
+            elif isinstance(item, Node):
+                self._put_node(item)
+            else:
+                self._put_partial(resource, item)
+
+    def drop(self, resource: str, uid: str) -> None:
+        """Take the end of an object."""
+        with self._lock:
+            self._drop(resource, uid)
+
+    def retain(self, resource: str, uids: set[str]) -> None:
+        """Take the end of all objects of a resource but these."""
+        with self._lock:
+            for uid in self._known(resource) - uids:
+                self._drop(resource, uid)
+
+    def unresolved(self) -> int:
+        """Return how many pods wait for their owner to be listed."""
+        with self._lock:
+            return self._pods.unresolved()
+
+    def changes(self) -> dict[str, Table]:
+        """Return what changed since the last call."""
+        with self._lock:
+            self._settle()
+            found = {name: rows.take_changes() for name, rows in self._rows.items()}
+            return {name: table for name, table in found.items() if table is not None}
+
+    def snapshot(self) -> dict[str, Table]:
+        """Return all rows, with those that ended a short while ago."""
+        with self._lock:
+            self._settle()
+            return {name: rows.snapshot() for name, rows in self._rows.items()}
+
+    def forget_changes(self) -> None:
+        """Take all there is as told, because a snapshot will tell it."""
+        with self._lock:
+            self._settle()
+            for rows in self._rows.values():
+                rows.forget_changes()
+
+    def status(self) -> dict[str, int]:
+        """Return how many rows there are."""
+        with self._lock:
+            counts = {
+                f"kubernetes.rows.{n[11:]}": len(r) for n, r in self._rows.items()
+            }
+            return counts | {"kubernetes.ending": len(self._ending)}
+
+    # Objects
+
+    def _put_pod(self, pod: Pod) -> None:
+        uid = pod.metadata.uid
+        finished = has_finished(pod)
+        if finished and ("pods", uid) not in self._ending and not self._is_known(pod):
+            return  # it ended before it was ever seen
+        self._pods.put(pod)
+        if finished:
+            end_ns = finished_ns(pod, self._clock.wall_ns())
+            self._end_addresses(uid, end_ns)
+            self._end("pods", uid)
+        else:
+            self._ending.pop(("pods", uid), None)
+            self._put_addresses(uid, self._pods.address_rows(pod))
+
+    def _is_known(self, pod: Pod) -> bool:
+        return pod.metadata.uid in self._rows["kubernetes_pods"]
+
+    def _put_service(self, service: Service) -> None:
+        uid, name = service.metadata.uid, name_of_service(service)
+        self._ending.pop(("services", uid), None)
+        self._service_names[uid] = name
+        self._rows["kubernetes_services"].put(uid, service_row(service, self._labels))
+        self._backends.put_service(name, uid)
+        self._put_addresses(uid, service_address_rows(service))
+
+    def _put_node(self, node: Node) -> None:
+        uid = node.metadata.uid
+        self._ending.pop(("nodes", uid), None)
+        self._rows["kubernetes_nodes"].put(uid, node_row(node, self._labels))
+        self._put_addresses(uid, node_address_rows(node))
+
+    def _put_partial(self, resource: str, item: PartialObject) -> None:
+        metadata = item.metadata
+        if resource in _OWNERS:
+            self._owners_listed[resource].add(metadata.uid)
+            self._pods.put_owner(metadata)
+        elif resource == "namespaces":
+            self._ending.pop((resource, metadata.uid), None)
+            row = namespace_row(metadata, self._labels)
+            self._rows["kubernetes_namespaces"].put(metadata.uid, row)
+
+    def _known(self, resource: str) -> set[str]:
+        if resource in _OWNERS:
+            return set(self._owners_listed[resource])
+        if resource == "endpointslices":
+            return self._backends.slices()
+        rows = self._rows[_KEY_TABLES[resource]]
+        return {str(row[0]) for row in rows.values()}
+
+    def _drop(self, resource: str, uid: str) -> None:
+        if resource in _OWNERS:
+            self._owners_listed[resource].discard(uid)
+            self._pods.remove_owner(uid)
+        elif resource == "endpointslices":
+            self._backends.remove_slice(uid)
+        elif uid in self._rows[_KEY_TABLES[resource]]:
+            if resource == "services":
+                self._backends.remove_service(self._service_names[uid], uid)
+            self._end_addresses(uid, self._clock.wall_ns())
+            self._end(resource, uid)
+
+    # Addresses
+
+    def _put_addresses(self, uid: str, found: Iterable[tuple[str, Row]]) -> None:
+        rows = self._rows["kubernetes_addresses"]
+        before = self._addresses.get(uid, ())
+        now_ns = self._clock.wall_ns()
+        keys = []
+        for key, row in found:
+            known = rows.get(key)
+            moved = bool(before) and key not in before
+            rows.put(key, with_start(row, known, now_ns, moved=moved))
+            keys.append(key)
+        for key in before:
+            if key not in keys:
+                self._end_address(key, now_ns)
+        ended = [key for key in before if key not in keys and key in rows]
+        if keys or ended:
+            self._addresses[uid] = (*keys, *ended)
+
+    def _end_addresses(self, uid: str, end_ns: int) -> None:
+        for key in self._addresses.get(uid, ()):
+            self._end_address(key, end_ns)
+
+    def _end_address(self, key: str, end_ns: int) -> None:
+        rows = self._rows["kubernetes_addresses"]
+        row = rows.get(key)
+        if row is not None and not has_ended(row):
+            rows.put(key, with_end(row, end_ns))
+            self._end("addresses", key)
+
+    # Ends
+
+    def _end(self, resource: str, uid: str) -> None:
+        """Keep what has ended for a while; when there is too much, not the oldest."""
+        ttl_ns = int(self._options.delete_ttl_seconds * _SECOND_NS)
+        deadline_ns = self._clock.monotonic_ns() + ttl_ns
+        self._ending.setdefault((resource, uid), deadline_ns)
+        while len(self._ending) > self._options.delete_capacity:
+            self._remove(*self._ending.popitem(last=False)[0])
+
+    def _settle(self) -> None:
+        self._backends.settle()
+        now_ns = self._clock.monotonic_ns()
+        while self._ending:
+            first = next(iter(self._ending))
+            if self._ending[first] > now_ns:
+                return
+            del self._ending[first]
+            self._remove(*first)
+
+    def _remove(self, resource: str, uid: str) -> None:
+        if resource == "addresses":
+            row = self._rows["kubernetes_addresses"].get(uid)
+            if row is not None and has_ended(row):
+                self._remove_address(uid, str(row[2]))
+            return
+        for key in self._addresses.pop(uid, ()):
+            self._rows["kubernetes_addresses"].remove(key)
+            self._ending.pop(("addresses", key), None)
+        if resource == "pods":
+            self._pods.remove(uid)
+        else:
+            self._rows[_KEY_TABLES[resource]].remove(uid)
+            self._service_names.pop(uid, None)
+
+    def _remove_address(self, key: str, owner_uid: str) -> None:
+        self._rows["kubernetes_addresses"].remove(key)
+        left = tuple(one for one in self._addresses.get(owner_uid, ()) if one != key)
+        if left:
+            self._addresses[owner_uid] = left
+        else:
+            self._addresses.pop(owner_uid, None)

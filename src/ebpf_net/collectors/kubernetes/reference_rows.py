@@ -1,0 +1,88 @@
+"""The rows of one reference table, and which of them the reducer has not heard yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from ebpf_net.collectors.encode import NumericColumn, Table
+from ebpf_net.schema import TABLES
+
+Row = tuple[str | int | bool, ...]
+"""Values in the order of the schema, without ``removed``."""
+
+
+class ReferenceRows:
+    """Rows by key. Not thread-safe."""
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+        self._columns = TABLES[table][:-1]
+        self._rows: dict[str, Row] = {}
+        self._changed: set[str] = set()
+        self._removed: dict[str, Row] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._rows
+
+    def get(self, key: str) -> Row | None:
+        """Return the row of a key."""
+        return self._rows.get(key)
+
+    def put(self, key: str, row: Row) -> None:
+        """Take a row; one that is as before changes nothing."""
+        if self._rows.get(key) != row:
+            self._rows[key] = row
+            self._changed.add(key)
+            self._removed.pop(key, None)
+
+    def remove(self, key: str) -> None:
+        """End a row; the reducer hears of it with the next changes."""
+        row = self._rows.pop(key, None)
+        if row is not None:
+            self._removed[key] = row
+            self._changed.discard(key)
+
+    def values(self) -> Iterator[Row]:
+        """Yield all rows."""
+        return iter(self._rows.values())
+
+    def take_changes(self) -> Table | None:
+        """Return what changed since the last call, or nothing."""
+        if not self._changed and not self._removed:
+            return None
+        changed = [self._rows[key] for key in self._changed]
+        table = self._to_columns([*changed, *self._removed.values()], len(changed))
+        self.forget_changes()
+        return table
+
+    def forget_changes(self) -> None:
+        """Take all changes as told, as by a snapshot."""
+        self._changed = set()  # a cleared set keeps its memory
+        self._removed = {}
+
+    def snapshot(self) -> Table:
+        """Return all rows."""
+        return self._to_columns(list(self._rows.values()), len(self._rows))
+
+    def _to_columns(self, rows: Sequence[Row], kept: int) -> Table:
+        columns: dict[str, NumericColumn | Sequence[str]] = {}
+        for place, (name, kind) in enumerate(self._columns):
+            values = (row[place] for row in rows)
+            columns[name] = _column(values, kind, len(rows))
+        removed = np.ones(len(rows), np.bool_)
+        removed[:kept] = False
+        columns["removed"] = removed
+        return columns
+
+
+def _column(
+    values: Iterable[str | int | bool], kind: str, length: int
+) -> NumericColumn | Sequence[str]:
+    if kind == "string":
+        return [str(value) for value in values]
+    return np.fromiter(values, np.dtype(kind), length)

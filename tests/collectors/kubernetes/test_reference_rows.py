@@ -1,0 +1,71 @@
+from tests.collectors.kubernetes.shapes import rows_of
+
+from ebpf_net.collectors.encode import encode_body
+from ebpf_net.collectors.kubernetes.reference_rows import ReferenceRows
+from ebpf_net.schema import TABLES
+
+
+def changes(rows):
+    table = rows.take_changes()
+    found = rows_of({"t": table}, "t") if table is not None else []
+    return sorted((row["name"], row["removed"]) for row in found)
+
+
+def namespaces():
+    rows = ReferenceRows("kubernetes_namespaces")
+    rows.put("u", ("u", "one", "{}"))
+    return rows
+
+
+def test_a_change_is_told_once():
+    rows = namespaces()
+    assert [changes(rows), changes(rows)] == [[("one", False)], []]
+
+
+def test_the_same_row_again_is_no_change():
+    rows = namespaces()
+    changes(rows)
+    rows.put("u", ("u", "one", "{}"))
+    assert changes(rows) == []
+
+
+def test_an_end_is_told_with_the_last_row():
+    rows = namespaces()
+    changes(rows)
+    rows.put("u", ("u", "two", "{}"))
+    rows.remove("u")
+    rows.remove("nobody")
+    assert [changes(rows), changes(rows)] == [[("two", True)], []]
+
+
+def test_one_that_is_back_has_not_ended():
+    rows = namespaces()
+    changes(rows)
+    rows.remove("u")
+    rows.put("u", ("u", "one", "{}"))
+    assert changes(rows) == [("one", False)]
+
+
+def test_a_snapshot_has_all_rows_and_leaves_the_changes():
+    rows = namespaces()
+    assert [row["name"] for row in rows_of({"t": rows.snapshot()}, "t")] == ["one"]
+    assert changes(rows) == [("one", False)]
+
+
+def test_what_a_snapshot_tells_is_no_change():
+    rows = namespaces()
+    rows.forget_changes()
+    assert changes(rows) == []
+    assert "u" in rows
+    assert len(rows) == 1
+
+
+def test_columns_have_the_types_of_the_schema():
+    rows = ReferenceRows("kubernetes_addresses")
+    rows.put("k", ("k", "pod", "u", -1, 5, 6, 7, 80, 6))
+    table = rows.take_changes()
+    assert list(table) == [name for name, _ in TABLES["kubernetes_addresses"]]
+    assert encode_body({"kubernetes_addresses": table})
+    pods = ReferenceRows("kubernetes_pods")
+    pods.put("p", (*("p",) * 11, True))
+    assert encode_body({"kubernetes_pods": pods.snapshot()})
