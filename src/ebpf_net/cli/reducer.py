@@ -14,6 +14,7 @@ from ebpf_net.cli.certificates import check_certificate
 from ebpf_net.cli.data_directory import locked_data_directory
 from ebpf_net.cli.endpoint import Endpoint
 from ebpf_net.cli.level_filter import LevelFilter
+from ebpf_net.cli.name_files import watched_names
 from ebpf_net.cli.service import ReducerService
 from ebpf_net.cli.signals import stop_at_signals
 from ebpf_net.exporters.exporter import Exporter
@@ -101,9 +102,13 @@ def running_reducer(
                 memory_limit=f"{settings.memory_limit_bytes >> 10}KiB",
                 spill_directory=directory / "spill",
                 node_ip=not settings.disable_node_ip_field,
+                system_ip=settings.enable_autonomous_system_ip,
             )
         )
         stack.callback(reducer.close)
+        stack.enter_context(
+            watched_names(reducer.names, settings.networks_file, settings.geoip_path)
+        )
         service = ReducerService(reducer, exporters, directory / "reducer.state")
         if not settings.disable_prometheus_metrics:
             _serve_internal(service, settings, stack)

@@ -38,6 +38,7 @@ class AutonomousSystems:
         self._known: dict[tuple[str, str], int] = {}
         self._keys: Int64
         self._rows: Int64
+        self._table = _table([])
         self._forget()
 
     def __bool__(self) -> bool:
@@ -64,13 +65,9 @@ class AutonomousSystems:
     @property
     def table(self) -> pa.Table:
         """Organisations and countries, as find() numbers them."""
-        pairs = list(self._known)
-        return pa.table(
-            {
-                "organisation": pa.array([pair[0] for pair in pairs], pa.string()),
-                "country": pa.array([pair[1] for pair in pairs], pa.string()),
-            }
-        )
+        if self._table.num_rows != len(self._known):
+            self._table = _table(list(self._known))
+        return self._table
 
     def _learn(self, keys: Int64, high: Int64, low: Int64) -> None:
         rows = np.fromiter(
@@ -83,10 +80,7 @@ class AutonomousSystems:
     def _row(self, address: str) -> int:
         organisation, country = "", ""
         for database in self._databases:
-            try:
-                record = database.get(address)
-            except ValueError:  # an IPv6 address in a database of IPv4 ones
-                continue
+            record = database.get(address)
             if isinstance(record, Mapping):
                 organisation = organisation or _organisation(record)
                 country = country or _country(record)
@@ -97,6 +91,15 @@ class AutonomousSystems:
     def _forget(self) -> None:
         self._keys, self._rows = np.empty((2, 0), np.int64)
         self._lookup = Lookup(self._keys)
+
+
+def _table(pairs: Sequence[tuple[str, str]]) -> pa.Table:
+    return pa.table(
+        {
+            "organisation": pa.array([pair[0] for pair in pairs], pa.string()),
+            "country": pa.array([pair[1] for pair in pairs], pa.string()),
+        }
+    )
 
 
 def _organisation(record: Record) -> str:

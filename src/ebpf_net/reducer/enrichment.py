@@ -81,8 +81,8 @@ def locate(rows: Rows, matched: Matched, circle: Circle) -> Located:
 
 
 def _tables(known: Known) -> Mapping[str, pa.Table]:
-    names = pa.table({"name": known.networks.names})
-    return {**known.tables, "networks": names, "systems": known.systems.table}
+    given = {"networks": known.networks.table, "systems": known.systems.table}
+    return {**known.tables, **given}
 
 
 # -- ends whose collector reports them -------------------------------------------------

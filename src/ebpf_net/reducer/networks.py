@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -46,6 +47,11 @@ class Networks:
     names: pa.StringArray = field(default_factory=lambda: pa.array([], pa.string()))
     _ipv4: _Stretches = field(default_factory=_no_stretches)
     _ipv6: _Stretches = field(default_factory=_no_stretches)
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The names as a table."""
+        return pa.table({"name": self.names})
 
     def find(self, high: Int64, low: Int64) -> Int64:
         """Return the number of the name of each address, or NOBODY."""

@@ -36,7 +36,6 @@ OBSOLETE: Mapping[str, str] = {
     "--bpf": "nothing: the programs are in the package",
     "--schedule-bpf-lost-samples": "nothing: a loss restarts nothing",
     "--enable-aws-enrichment": "nothing yet: clouds are not asked",
-    "--enable-autonomous-system-ip": "nothing yet",
     "--log-whitelist-all": "--log-level debug",
 }
 """Flags of the reference that tuned what is no longer there, and what replaces them."""

@@ -553,6 +553,28 @@ class Settings:
         values.boolean,
         variable="EBPF_NET_DISABLE_NODE_IP_FIELD",
     )
+    networks_file: Path | None = _setting(
+        None,
+        "File with networks and their names, one a line; read again when it changes.",
+        _REDUCERS,
+        values.path,
+        variable="EBPF_NET_NETWORKS_FILE",
+    )
+    geoip_path: tuple[str, ...] = _setting(
+        (),
+        "MaxMind-format files (ASN, Country, City) for autonomous systems and "
+        "countries; read again when they change.",
+        _REDUCERS,
+        values.names,
+        variable="GEOIP_PATH",
+    )
+    enable_autonomous_system_ip: bool = _setting(
+        False,
+        "Show addresses in autonomous systems in id and ip, not AS for all of them.",
+        _REDUCERS,
+        values.boolean,
+        variable="EBPF_NET_ENABLE_AUTONOMOUS_SYSTEM_IP",
+    )
     print_config: bool = _setting(
         False,
         "Print the settings in force as a configuration file, and exit.",
