@@ -103,12 +103,17 @@ def _job(name: str, arguments: Sequence[str]) -> Manifest:
 def _template(
     name: str, arguments: Sequence[str], host_network: bool = False, node: str = ""
 ) -> dict[str, dict[str, object]]:
-    container = {
+    container: Manifest = {
         "name": "main",
         "image": IMAGE,
         "imagePullPolicy": "Never",
         "args": list(arguments),
     }
+    if (
+        arguments[0] == "serve"
+    ):  # ready once it listens; a probe by TCP would be counted
+        command = ["/bin/ebpf-net-test", "listening", arguments[1]]
+        container["startupProbe"] = {"exec": {"command": command}, "periodSeconds": 1}
     return {
         "metadata": {"labels": {"app": name}},
         "spec": {

@@ -12,6 +12,8 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -112,10 +114,6 @@ func serve(arguments []string) error {
 	if flags.NArg() > 0 {
 		address = flags.Arg(0)
 	}
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return err
-	}
 	bound, err := net.ResolveUDPAddr("udp", address)
 	if err != nil {
 		return err
@@ -125,6 +123,10 @@ func serve(arguments []string) error {
 		return err
 	}
 	askForDestinations(packets)
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
 	recorder := newRecorder()
 	recorder.print(true)
 	go endWith(recorder, 0)
@@ -403,6 +405,28 @@ func (c *call) readReply(connection net.Conn) (int, error) {
 	return io.ReadFull(connection, buffer)
 }
 
+// listening tells whether a TCP socket listens on a port, without a connection to it.
+func listening(arguments []string) error {
+	_, port, err := net.SplitHostPort(arguments[0])
+	if err != nil {
+		return err
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return err
+	}
+	for _, table := range []string{"tcp", "tcp6"} {
+		text, _ := os.ReadFile("/proc/self/net/" + table)
+		for _, line := range strings.Split(string(text), "\n") {
+			fields := strings.Fields(line)
+			if len(fields) > 3 && fields[3] == "0A" && strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", number)) {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("nobody listens on %s", arguments[0])
+}
+
 // wait does nothing until SIGTERM: a pause container, or one to execute things in.
 func wait([]string) error {
 	waitForEnd()
@@ -410,9 +434,9 @@ func wait([]string) error {
 }
 
 func main() {
-	commands := map[string]func([]string) error{"serve": serve, "call": runCall, "wait": wait}
+	commands := map[string]func([]string) error{"serve": serve, "call": runCall, "wait": wait, "listening": listening}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: ebpf-net-test serve [ADDRESS] | call HOST:PORT [flags] | wait")
+		fmt.Fprintln(os.Stderr, "usage: ebpf-net-test serve [ADDRESS] | call HOST:PORT [flags] | wait | listening ADDRESS")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {
