@@ -128,6 +128,11 @@ class Node:
         path = self._directory / "cni" / "10-pods.conflist"
         path.write_text(json.dumps(configuration))
 
+    def reuse_addresses(self) -> None:
+        """Let the next pod have the lowest address that is free, not the next one."""
+        for last in (self._directory / "addresses").glob("*/last_reserved_ip.*"):
+            last.unlink()
+
     def add_route(self, other: Node, networks: Sequence[str]) -> None:
         """Send what goes to the pods of another node to that node."""
         addresses = (other.host.address, other.host.address6)

@@ -91,6 +91,17 @@ def test_a_worker_calls_from_a_pod(kubernetes: KubernetesCluster, server: str) -
     listener.close()
 
 
+def test_an_address_is_given_to_another_pod(kubernetes: KubernetesCluster) -> None:
+    addresses = []
+    for name in ("first", "second"):
+        kubernetes.node.reuse_addresses()
+        kubernetes.apply(pod(name))
+        (made,) = kubernetes.wait_for_pods(f"app={name}", 1)
+        addresses.append(made["status"]["podIPs"])
+        kubernetes.delete(f"pod/{name}")
+    assert addresses[0] == addresses[1]
+
+
 def test_watches_expire(kubernetes: KubernetesCluster) -> None:
     path = "/api/v1/namespaces/default/pods"
     version = kubernetes.api.request("GET", path)["metadata"]["resourceVersion"]
