@@ -104,3 +104,57 @@ def test_tables_of_another_schema_are_refused_and_nothing_is_changed():
         with pytest.raises(ValueError, match="hosts is missing or has other columns"):
             references.restore(other)
     assert comms(references) == {(1, 5): "kept"}
+
+
+def addresses(*rows: Row, source: int = 1, snapshot: bool = False) -> Change:
+    table = make_table("kubernetes_addresses", rows)
+    return Change(source, {"kubernetes_addresses": table}, snapshot)
+
+
+def spans(references: References) -> list[tuple[str, str, int, int]]:
+    return [
+        (row["address_key"], row["owner_uid"], row["from_ns"], row["until_ns"])
+        for row in references.tables["kubernetes_addresses"].to_pylist()
+    ]
+
+
+HELD: Row = {"address_key": "a", "owner_uid": "pod", "from_ns": 5}
+GIVEN_BACK: Row = {"address_key": "a", "until_ns": 9, "removed": True}
+
+
+def test_address_that_is_given_back_keeps_its_owner_until_then():
+    references = References()
+    references.apply([addresses(HELD)], window=0)
+    references.apply([addresses(GIVEN_BACK)], window=1)
+    assert spans(references) == [("a", "pod", 5, 9)]
+    references.forget(1 + KEEP_WINDOWS + 1, frozenset())
+    assert spans(references) == []
+
+
+def test_address_that_came_and_went_at_once_is_known():
+    references = References()
+    references.apply([addresses({**HELD, **GIVEN_BACK})], window=1)
+    assert spans(references) == [("a", "pod", 5, 9)]
+    references.forget(1 + KEEP_WINDOWS + 1, frozenset())
+    assert spans(references) == []
+
+
+def test_removal_of_what_was_never_heard_of_says_nothing():
+    references = References()
+    references.apply([addresses(GIVEN_BACK)], window=1)
+    assert spans(references) == []
+
+
+def test_text_is_a_key_like_any_other():
+    references = References()
+    references.apply(
+        [
+            addresses(HELD, {**HELD, "address_key": "b"}),
+            addresses({**HELD, "from_ns": 7}),
+            addresses(HELD, source=2),
+        ],
+        window=0,
+    )
+    assert sorted(spans(references)) == [
+        ("a", "pod", 5, 0), ("a", "pod", 7, 0), ("b", "pod", 5, 0),
+    ]  # fmt: skip
