@@ -101,7 +101,10 @@ def test_continuous_scans_lose_and_repeat_nothing(ring_bytes: int) -> None:
             mine |= np.isin(records["local_port"], ports)
             return int(((records["flags"][mine] & TcpFlag.CLOSED) != 0).sum())
 
-        wait_until(lambda: closed() == 6 * CONNECTIONS, 60, source.losses)
+        def told() -> str:
+            return f"{closed()} closed, {source.losses()}, {source.skipped_runs(True)}"
+
+        wait_until(lambda: closed() == 6 * CONNECTIONS, 60, told)
         clients = [watch.client(port) for port in ports]
         servers = [watch.server(port) for port in ports]
         assert sum(end.bytes_sent for end in clients) == sent
