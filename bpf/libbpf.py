@@ -19,7 +19,7 @@ RELEASE = "libbpf-1.5.0"
 SHA256 = "53492aff6dd47e4da04ef5e672d753b9743848bdb38e9d90eafbe190b7983c44"
 BUILT = ROOT / "build" / RELEASE
 INCLUDE = BUILT / "include"
-"""Has ``bpf/``, the headers for programs on both sides."""
+"""Has ``bpf/``, and the kernel's ``linux/bpf.h`` and ``btf.h`` of the same time."""
 ARCHIVE = BUILT / "libbpf.a"
 LINKER = BUILT / "link"
 """Takes the object to write and the one to read, as ``bpftool gen object`` does."""
@@ -58,9 +58,11 @@ def _unpack(directory: Path) -> None:
 
 
 def _compile(source: Path, target: Path) -> None:
-    (target / "include" / "bpf").mkdir(parents=True)
-    for header in (source / "src").glob("*.h"):
-        shutil.copy(header, target / "include" / "bpf")
+    for origin, name in (("src", "bpf"), ("include/uapi/linux", "linux")):
+        headers = target / "include" / name
+        headers.mkdir(parents=True)
+        for header in (source / origin).glob("*b[pt]f*.h"):
+            shutil.copy(header, headers)
     includes = [f"-I{source}/{name}" for name in ("src", "include", "include/uapi")]
     files = sorted((source / "src").glob("*.c"))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
