@@ -5,16 +5,28 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pytest
 
+from ebpf_net.intake.decode import DecodedBatch
 from ebpf_net.reducer.claims import Span
 from ebpf_net.reducer.engine import Engine
 from ebpf_net.reducer.enrichment import Circle, Detail, distinct_nodes, locate
 from ebpf_net.reducer.known import Names
 from ebpf_net.reducer.matching import Circumstances, Moment, match
 from ebpf_net.reducer.memory import Memory
+from ebpf_net.reducer.pipeline import ClosedWindow, Reducer, ReducerOptions
 from ebpf_net.reducer.reference import Change, References
 from ebpf_net.reducer.rows import make_rows
 from ebpf_net.schema import NODE_LABELS
-from ebpf_net.testing.tables import Row, client_row, make_table, server_row
+from ebpf_net.testing import kubernetes
+from ebpf_net.testing.tables import (
+    START_NS,
+    WINDOW_NS,
+    Row,
+    client_row,
+    make_batch,
+    make_header,
+    make_table,
+    server_row,
+)
 from ebpf_net.testing.windows import make_level
 
 HOST: Row = {
@@ -26,13 +38,6 @@ CONTAINER: Row = {
     "container_name": "web", "image": "nginx", "image_version": "1.2",
 }  # fmt: skip
 FULL = Detail(addresses=True)
-
-
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    made = Engine()
-    yield made
-    made.close()
 
 
 def both_ends(
@@ -220,3 +225,88 @@ def test_equal_nodes_become_one():
     number, distinct = distinct_nodes(nodes)
     assert number.tolist() == [0, 1, 0, 2]
     assert distinct.column(NODE_LABELS[0]).to_pylist() == ["a", "b", ""]
+
+
+# -- names by the time of a window, through the whole reducer --------------------------
+
+POD = "10.244.0.9"
+
+
+def at(window: int, seconds: int = 0) -> int:
+    return START_NS + window * WINDOW_NS + seconds * 1_000_000_000
+
+
+class Cluster(kubernetes.Cluster):
+    """A cluster of one node, whose collector sees a client of POD in each window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_node("node", boot_id="boot")
+
+    def batches(self, window: int) -> list[DecodedBatch]:
+        """What both collectors send; of the cluster what is new."""
+        header = make_header(window, collector="cluster")
+        tables, self.tables = self.tables, {}
+        return [make_batch(tables=tables, header=header), node_batch(window)]
+
+    def end_pod(self, uid: str, until_ns: int) -> None:
+        """Remove a pod and give back its address."""
+        self.add_address("pod", uid, POD, until_ns=until_ns, removed=True)
+        self._add("pods", pod_uid=uid, removed=True)
+
+
+def node_batch(window: int) -> DecodedBatch:
+    host = {"host_id": "node", "boot_id": "boot"}
+    header = make_header(window, collector="node")
+    edge = client_row("10.0.0.1", POD, 80, bytes_sent=1)
+    return make_batch([edge], tables={"hosts": [host]}, header=header)
+
+
+def reduce(reducer: Reducer, window: int, *batches: DecodedBatch) -> list[set[str]]:
+    """The workloads at POD in each window that closes when this one does."""
+    for batch in batches:
+        reducer.add(batch, at(window + 1, 1), at(window + 1, 1))
+    closed = reducer.close_windows(at(window + 1, 3))
+    return [names_at_pod(one) for one in closed]
+
+
+def names_at_pod(closed: ClosedWindow) -> set[str]:
+    nodes = closed.window.levels["id_id"].nodes.to_pylist()
+    return {node["workload.name"] for node in nodes if node["ip"] == POD}
+
+
+@pytest.fixture
+def reducer() -> Iterator[Reducer]:
+    made = Reducer(ReducerOptions(levels=("id_id",)))
+    yield made
+    made.close()
+
+
+def test_reused_address_is_the_pods_that_had_it_longest_in_the_window(reducer):
+    cluster = Cluster()
+    old = cluster.add_pod("old", [POD], span=(at(0), 0))
+    assert reduce(reducer, 0, *cluster.batches(0)) == [{"old"}]
+    cluster.end_pod(old, at(1, 7))
+    cluster.add_pod("new", [POD], span=(at(1, 8), 0))
+    assert reduce(reducer, 1, *cluster.batches(1)) == [{"old"}]
+    assert reduce(reducer, 2, *cluster.batches(2)) == [{"new"}]
+
+
+def test_late_rows_find_the_pod_that_has_gone_since(reducer):
+    cluster = Cluster()
+    old = cluster.add_pod("old", [POD], span=(at(0), 0))
+    reduce(reducer, 0, *cluster.batches(0)[:1])
+    cluster.end_pod(old, at(1, 2))
+    cluster.add_pod("new", [POD], span=(at(1, 2), 0))
+    assert reduce(reducer, 1, *cluster.batches(1)) == [{"new"}]
+    assert reduce(reducer, 2, node_batch(0)) == [{"old"}]
+
+
+def test_names_outlive_a_restart_of_the_reducer(reducer):
+    cluster = Cluster()
+    cluster.add_pod("old", [POD], span=(at(0), 0))
+    reduce(reducer, 0, *cluster.batches(0))
+    other = Reducer(ReducerOptions(levels=("id_id",)))
+    other.restore(reducer.state())
+    assert reduce(other, 1, *cluster.batches(1)) == [{"old"}]
+    other.close()
