@@ -17,7 +17,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RELEASE = "libbpf-1.5.0"
 SHA256 = "53492aff6dd47e4da04ef5e672d753b9743848bdb38e9d90eafbe190b7983c44"
-BUILT = ROOT / "build" / RELEASE
+RECIPE = b"".join(
+    (ROOT / "bpf" / name).read_bytes() for name in ("libbpf.py", "link.c")
+)
+BUILT = ROOT / "build" / f"{RELEASE}-{hashlib.sha256(RECIPE).hexdigest()[:8]}"
+"""Another recipe, another directory: what is there needs no second look."""
 INCLUDE = BUILT / "include"
 """Has ``bpf/``, and the kernel's ``linux/bpf.h`` and ``btf.h`` of the same time."""
 ARCHIVE = BUILT / "libbpf.a"
