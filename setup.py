@@ -22,11 +22,15 @@ class BuildWithBpf(build_py):
         except Exception as error:
             # Setuptools cannot tell of an error whose traceback has braces in it.
             raise SystemExit(f"error: {error}") from error
+        runpy.run_path(f"{KERNEL}/_conntrack_build.py")["build_program"]()
         super().run()
 
 
 setup(
     cmdclass={"build_py": BuildWithBpf},
-    cffi_modules=[f"{KERNEL}/_libbpf_build.py:ffibuilder"],
+    cffi_modules=[
+        f"{KERNEL}/_libbpf_build.py:ffibuilder",
+        f"{KERNEL}/_conntrack_build.py:ffibuilder",
+    ],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

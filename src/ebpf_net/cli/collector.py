@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from dataclasses import replace
 
 from ebpf_net.cli.certificates import check_certificate
 from ebpf_net.cli.data_directory import check_writable, locked_data_directory
@@ -12,9 +14,11 @@ from ebpf_net.cli.intake_connection import (
     spool_options,
 )
 from ebpf_net.cli.signals import stop_at_signals
+from ebpf_net.cli.translation import watched_translation
 from ebpf_net.collectors.clock import SystemClock
 from ebpf_net.collectors.hosts import HostLabels, read_host
 from ebpf_net.collectors.kernel import podman
+from ebpf_net.collectors.kernel.address_translation import AddressTranslation
 from ebpf_net.collectors.kernel.capabilities import Capability, drop_capabilities
 from ebpf_net.collectors.kernel.cgroup_tree import find_cgroup_root
 from ebpf_net.collectors.kernel.collector import CollectorOptions, KernelCollector
@@ -22,6 +26,7 @@ from ebpf_net.collectors.kernel.container_runtimes import (
     CONTAINERD_SOCKETS,
     RuntimeSockets,
 )
+from ebpf_net.collectors.kernel.probes import Signal
 from ebpf_net.collectors.kernel.source import KernelSource, SourceOptions
 from ebpf_net.errors import SettingError
 from ebpf_net.intake.client import IntakeClient, Spool
@@ -40,20 +45,31 @@ def run(settings: Settings) -> int:
     _check(settings)
     with locked_data_directory(settings.data_dir, KERNEL_COLLECTOR) as directory:
         spool = Spool(spool_options(settings, directory / "spool"))
-        with KernelSource(source_options(settings)) as source:
+        with (
+            watched_translation(settings) as (translation, more_signals),
+            KernelSource(source_options(settings)) as source,
+        ):
             drop_capabilities(source.losses, _KEPT_CAPABILITIES)
             check_writable(directory)
-            _tell_signals(source)
-            _collect(settings, source, spool)
+            _tell_signals((*source.signals, *more_signals))
+            options = replace(collector_options(settings), more_signals=more_signals)
+            _collect(settings, source, spool, options, translation)
     return 0
 
 
-def _collect(settings: Settings, source: KernelSource, spool: Spool) -> None:
+def _collect(
+    settings: Settings,
+    source: KernelSource,
+    spool: Spool,
+    options: CollectorOptions,
+    translation: AddressTranslation | None,
+) -> None:
     collector = KernelCollector(
         source,
         SystemClock(),
-        collector_options(settings),
+        options,
         lambda batch: send_with_status(client, batch),
+        translation,
     )
     client = IntakeClient(client_options(settings), spool, collector.snapshot)
     stop_at_signals(collector.stop)
@@ -138,8 +154,8 @@ def _check(settings: Settings) -> None:
         )
 
 
-def _tell_signals(source: KernelSource) -> None:
-    for item in source.signals:
+def _tell_signals(signals: Iterable[Signal]) -> None:
+    for item in signals:
         if item.attach:
             logger.info("signal %s: %s", item.name, item.attach)
         else:

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Sequence
 
 from ebpf_net.cli.collector import source_options
+from ebpf_net.cli.translation import translation_signals
 from ebpf_net.collectors.kernel.probes import Signal
 from ebpf_net.collectors.kernel.source import preflight
 from ebpf_net.settings import Settings
@@ -16,7 +17,8 @@ from ebpf_net.settings import Settings
 
 def run(settings: Settings) -> int:
     """Print the signals; 1 if one of them is missing."""
-    signals = preflight(source_options(settings))
+    programs = preflight(source_options(settings))
+    signals = (*programs, *translation_signals(settings))
     if settings.preflight_output == "json":
         print(json.dumps([_document(signal) for signal in signals], indent=2))
     else:

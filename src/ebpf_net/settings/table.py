@@ -277,6 +277,42 @@ class Settings:
         values.path,
         variable="EBPF_NET_PODMAN_SOCKET",
     )
+    disable_address_translation: bool = _setting(
+        False,
+        "Do not look who is behind a translated address.",
+        _COLLECTORS | {PREFLIGHT},
+        values.boolean,
+        variable="EBPF_NET_DISABLE_ADDRESS_TRANSLATION",
+    )
+    max_translations: int = _setting(
+        50_000,
+        "Address translations told to the reducer at a time.",
+        _COLLECTORS,
+        values.count,
+        variable="EBPF_NET_MAX_TRANSLATIONS",
+    )
+    max_translated_connections: int = _setting(
+        65_536,
+        "Translated connections followed; rounded up to a power of two.",
+        _COLLECTORS,
+        values.count,
+        variable="EBPF_NET_MAX_TRANSLATED_CONNECTIONS",
+    )
+    max_network_namespaces: int = _setting(
+        1000,
+        "Network namespaces looked into for address translation.",
+        _COLLECTORS,
+        values.count,
+        variable="EBPF_NET_MAX_NETWORK_NAMESPACES",
+    )
+    conntrack_buffer_bytes: int = _setting(
+        8 << 20,
+        "Most memory of the kernel for events of connection tracking, for each "
+        "network namespace that translates.",
+        _COLLECTORS,
+        values.size,
+        variable="EBPF_NET_CONNTRACK_BUFFER_BYTES",
+    )
     max_edges: int = _setting(
         100_000,
         "Edges a collector keeps; the rest becomes one overflow edge.",

@@ -17,6 +17,7 @@ class Capability(IntEnum):
     DAC_READ_SEARCH = 2
     NET_ADMIN = 12
     SYS_PTRACE = 19
+    SYS_ADMIN = 21
     PERFMON = 38
     BPF = 39
 

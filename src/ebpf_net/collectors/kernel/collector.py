@@ -18,6 +18,7 @@ from ebpf_net.collectors.clock import Clock
 from ebpf_net.collectors.encode import Table, count_rows
 from ebpf_net.collectors.free_memory import return_free_memory
 from ebpf_net.collectors.hosts import Host
+from ebpf_net.collectors.kernel.address_translation import AddressTranslation
 from ebpf_net.collectors.kernel.cgroup_filter import CgroupFilter
 from ebpf_net.collectors.kernel.cgroup_tree import CgroupTree, find_cgroup_root
 from ebpf_net.collectors.kernel.cgroups import CgroupTable
@@ -27,6 +28,7 @@ from ebpf_net.collectors.kernel.container_runtimes import (
 )
 from ebpf_net.collectors.kernel.edge_parts import MAX_BATCH_ROWS, split_edges
 from ebpf_net.collectors.kernel.edges import EdgeTable
+from ebpf_net.collectors.kernel.probes import Signal
 from ebpf_net.collectors.kernel.processes import ProcessTable
 from ebpf_net.collectors.kernel.source import KernelSource
 from ebpf_net.collectors.kernel.window import WindowBuilder, WindowTables
@@ -61,6 +63,8 @@ class CollectorOptions:
     host_dir: Path | None = None
     cgroup_root: Path | None = None
     """Where cgroup v2 is mounted; None: where it usually is."""
+    more_signals: tuple[Signal, ...] = ()
+    """Signals that are not of the source."""
 
 
 class KernelCollector:
@@ -76,11 +80,13 @@ class KernelCollector:
         clock: Clock,
         options: CollectorOptions,
         send: Callable[[Batch], None],
+        translation: AddressTranslation | None = None,
     ) -> None:
         self._source = source
         self._clock = clock
         self._options = options
         self._send = send
+        self._translation = translation
         self._batches = BatchMaker(
             collector_id(options), options.host.host_id, clock.wall_ns(), self._status
         )
@@ -96,6 +102,7 @@ class KernelCollector:
             self._cgroups,
             keep_client_port=options.keep_client_port,
             leave_out_loopback=options.leave_out_loopback,
+            translation=translation,
         )
         self._host_is_told = False
         self._clock_steps = 0
@@ -110,6 +117,7 @@ class KernelCollector:
             self._cgroups.start()
             self._losses = self._source.losses()
             start_ns = self._clock.wall_ns()
+            self._look_for_translation()
             self._builder.add_tcp(self._source.adopt())
             end_ns = min(start_ns + _FIRST_WINDOW_NS, self._boundary_after(start_ns))
             while not self._stopped.is_set():
@@ -157,7 +165,12 @@ class KernelCollector:
         """Return when the window began, by the clock as it is after a step."""
         return now_ns - (self._clock.monotonic_ns() - self._began_ns)
 
+    def _look_for_translation(self) -> None:
+        if self._translation:
+            self._translation.look()
+
     def _finish_window(self, start_ns: int, end_ns: int) -> None:
+        self._look_for_translation()
         self._builder.add_tcp(self._source.scan())
         self._builder.add_udp(*self._source.read_udp())
         self._recount_after_loss()
@@ -229,13 +242,14 @@ class KernelCollector:
     def _status(self) -> dict[str, int]:
         status = {f"lost.{reason}": count for reason, count in self._losses.items()}
         status["lost.overflow_records"] = self._edges.overflowed_records
-        for signal in self._source.signals:
+        for signal in (*self._source.signals, *self._options.more_signals):
             attach = signal.attach.split("/", 1)[0]
             status[f"signal.{signal.name}.{attach or 'none'}"] = int(bool(attach))
         return status | {
             "filtered.records": self._builder.filtered_records,
             "clock.steps": self._clock_steps,
             **self._containers.status(),
+            **(self._translation.status() if self._translation else {}),
         }
 
     def _make_cgroups(self) -> CgroupTable:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ebpf_net.collectors.kernel.addresses import address_halves
+from ebpf_net.collectors.kernel.connection_ends import ConnectionEnds, ends_as_seen
 from ebpf_net.collectors.kernel.edge_facts import (
     EdgeFacts,
     Int64s,
@@ -67,11 +68,15 @@ def socket_ids(records: Records) -> Hashes:
 
 
 def tcp_facts(
-    records: Records, roles: Int64s, sockets: Hashes, keep_client_port: bool = False
+    records: Records,
+    roles: Int64s,
+    sockets: Hashes,
+    keep_client_port: bool = False,
+    ends: ConnectionEnds | None = None,
 ) -> EdgeFacts:
     """Return what records say; ``roles`` are settled, LISTENER is not among them.
 
-    ``sockets`` are their ``socket_ids``.
+    ``sockets`` are their ``socket_ids``; ``ends`` the true ones, if not those seen.
     """
     flags = records["flags"]
     opened = (flags & TcpFlag.OPENED) != 0
@@ -95,7 +100,7 @@ def tcp_facts(
     if failed.any():
         sums["connect_failures"] = failed.astype(np.int32)
     return EdgeFacts(
-        key=_key(records, roles, keep_client_port),
+        key=_key(records, roles, keep_client_port, ends or ends_as_seen(records)),
         sums=sums,
         rtt_min_us=count32(records["min_rtt_us"]),
         samples=(_connects(connect_us), _failures(records, failed)),
@@ -103,16 +108,17 @@ def tcp_facts(
     )
 
 
-def _key(records: Records, roles: Int64s, keep_client_port: bool) -> tuple[Int64s, ...]:
-    ports = records["local_port"], records["remote_port"]
+def _key(
+    records: Records, roles: Int64s, keep_client_port: bool, ends: ConnectionEnds
+) -> tuple[Int64s, ...]:
     return (
-        *address_halves(records["local_address"]),
-        *address_halves(records["remote_address"]),
+        *ends.local,
+        *ends.remote,
         records["netns"].astype(np.int64),
         process_ids(records["pid"], records["owner_start_ns"]),
         records["cgroup_id"].astype(np.int64),
-        np.zeros(records.size, np.int64),
-        pack_ends(ports, Protocol.TCP, roles, keep_client_port),
+        ends.translation_ids,
+        pack_ends(ends.ports, Protocol.TCP, roles, keep_client_port),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ebpf_net.collectors.kernel.addresses import address_halves
+from ebpf_net.collectors.kernel.connection_ends import ConnectionEnds, ends_as_seen
 from ebpf_net.collectors.kernel.edge_facts import (
     EdgeFacts,
     Int64s,
@@ -30,32 +30,39 @@ _SUMS = {
 
 
 def udp_facts(
-    keys: Records, values: Records, keep_client_port: bool = False
+    keys: Records,
+    values: Records,
+    keep_client_port: bool = False,
+    ends: ConnectionEnds | None = None,
 ) -> EdgeFacts:
-    """Return what one window's peers of UDP sockets say."""
+    """Return what one window's peers of UDP sockets say.
+
+    ``ends`` are the true ones, if not those seen.
+    """
     sums: dict[str, npt.NDArray[Any]] = {
         name: values[field].astype(np.int64) for name, field in _SUMS.items()
     }
     sums["drops"] = count32(values["drops"].sum(axis=1, dtype=np.int64))
     return EdgeFacts(
-        key=_key(keys, values, keep_client_port),
+        key=_key(values, keep_client_port, ends or ends_as_seen(keys)),
         sums=sums,
         samples=tuple(_drops(values, reason) for reason in Drop),
         sockets=keys["cookie"].astype(np.uint64),
     )
 
 
-def _key(keys: Records, values: Records, keep_client_port: bool) -> tuple[Int64s, ...]:
-    ports = keys["local_port"], keys["remote_port"]
+def _key(
+    values: Records, keep_client_port: bool, ends: ConnectionEnds
+) -> tuple[Int64s, ...]:
     roles = values["role"].astype(np.int64)
     return (
-        *address_halves(keys["local_address"]),
-        *address_halves(keys["remote_address"]),
+        *ends.local,
+        *ends.remote,
         values["netns"].astype(np.int64),
         process_ids(values["pid"], values["owner_start_ns"]),
         values["cgroup_id"].astype(np.int64),
-        np.zeros(values.size, np.int64),
-        pack_ends(ports, Protocol.UDP, roles, keep_client_port),
+        ends.translation_ids,
+        pack_ends(ends.ports, Protocol.UDP, roles, keep_client_port),
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ebpf_net.collectors.encode import Table
+from ebpf_net.collectors.kernel.address_translation import AddressTranslation
 from ebpf_net.collectors.kernel.addresses import are_loopback
 from ebpf_net.collectors.kernel.cgroups import CgroupTable
 from ebpf_net.collectors.kernel.container_details import (
@@ -55,12 +56,14 @@ class WindowBuilder:
         *,
         keep_client_port: bool = False,
         leave_out_loopback: bool = False,
+        translation: AddressTranslation | None = None,
     ) -> None:
         self._edges = edges
         self._processes = processes
         self._cgroups = cgroups
         self._keep_client_port = keep_client_port
         self._leave_out_loopback = leave_out_loopback
+        self._translation = translation
         self._roles = SocketRoles()
         self._held: list[Records] = []
         self._held_count = 0
@@ -83,6 +86,7 @@ class WindowBuilder:
         held, self._held, self._held_count = self._held, [], 0
         if not held:
             return
+        self._hear_translations()
         records = held[0] if len(held) == 1 else _join(held)
         for start in range(0, records.size, _CHUNK):
             self._add_tcp(records[start : start + _CHUNK])
@@ -94,7 +98,10 @@ class WindowBuilder:
         if wanted is not None:
             keys, values = keys[wanted], values[wanted]
         if keys.size:
-            facts = udp_facts(keys, values, self._keep_client_port)
+            self._hear_translations()
+            translation = self._translation
+            ends = translation.resolve_udp(keys, values) if translation else None
+            facts = udp_facts(keys, values, self._keep_client_port, ends)
             self._add_facts(facts, values)
 
     def restart_open(self, records: Records) -> None:
@@ -106,7 +113,7 @@ class WindowBuilder:
         roles = records["role"].astype(np.int64)
         undecided = roles == Role.UNKNOWN
         roles[undecided] = self._roles.resolve(records[undecided], sockets[undecided])
-        facts = tcp_facts(records, roles, sockets, self._keep_client_port)
+        facts = self._tcp_facts(records, roles, sockets)
         self._observe(facts, records, self._edges.restart_open(facts))
 
     def add_details(
@@ -138,15 +145,21 @@ class WindowBuilder:
                 "processes": self._processes.take_changes(),
                 "cgroups": self._cgroups.take_changes(),
             }
+        if self._translation:
+            in_use = np.unique(columns.edges["translation_id"])
+            references["translations"] = self._translation.end_window(in_use)
         return WindowTables(references, columns)
 
     def snapshot(self) -> dict[str, Table]:
         """Return the whole reference tables; for any thread."""
         with self._references_lock:
-            return {
+            tables: dict[str, Table] = {
                 "processes": self._processes.snapshot(),
                 "cgroups": self._cgroups.snapshot(),
             }
+        if self._translation:
+            tables["translations"] = self._translation.snapshot()
+        return tables
 
     def _add_tcp(self, records: Records) -> None:
         roles = records["role"].astype(np.int64)
@@ -170,8 +183,19 @@ class WindowBuilder:
     ) -> None:
         if records.size:
             records = self._roles.fill_owners(records, roles)
-            facts = tcp_facts(records, roles, sockets, self._keep_client_port)
-            self._add_facts(facts, records)
+            self._add_facts(self._tcp_facts(records, roles, sockets), records)
+
+    def _tcp_facts(
+        self, records: Records, roles: Int64s, sockets: npt.NDArray[np.uint64]
+    ) -> EdgeFacts:
+        translation = self._translation
+        ends = translation.resolve_tcp(records, roles) if translation else None
+        return tcp_facts(records, roles, sockets, self._keep_client_port, ends)
+
+    def _hear_translations(self) -> None:
+        """Learn how connections are translated, before records speak of them."""
+        if self._translation:
+            self._translation.listen()
 
     def _add_facts(self, facts: EdgeFacts, owners: Records) -> None:
         self._observe(facts, owners, self._edges.add(facts))

@@ -1,0 +1,304 @@
+"""Who really speaks with whom, where this host translates addresses.
+
+Looks once a window which network namespaces translate; only in those it listens to
+connection tracking. Nothing else runs while none does.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ebpf_net.collectors.kernel.connection_ends import ConnectionEnds, true_ends
+from ebpf_net.collectors.kernel.conntrack import (
+    ConntrackTable,
+    Listening,
+    Outcome,
+    Sockets,
+    Translations,
+)
+from ebpf_net.collectors.kernel.conntrack_opener import ConntrackOpener, Nat, Status
+from ebpf_net.collectors.kernel.network_namespaces import NetworkNamespaces
+from ebpf_net.collectors.kernel.translations import (
+    FORGET_AFTER_WINDOWS,
+    Int64s,
+    Table,
+    TranslationTable,
+)
+from ebpf_net.schema import Protocol
+
+Records = npt.NDArray[Any]
+
+_LOG = logging.getLogger(__name__)
+_CHECKS_A_WINDOW = 100  # of namespaces that did not translate at their last check
+_TELL_EVERY_WINDOWS = FORGET_AFTER_WINDOWS // 3
+_KEEP_ENDED_NS = 120_000_000_000  # for sockets that outlive their connection's entry
+_ALWAYS = Nat.NFTABLES | Nat.IPTABLES | Nat.IPVS
+_END_OF_TIME = np.iinfo(np.uint64).max
+
+
+@dataclass(frozen=True)
+class TranslationOptions:
+    """Bounds of what is kept."""
+
+    max_connections: int = 1 << 16
+    max_translations: int = 50_000
+    buffer_bytes: int = 8 << 20
+
+
+@dataclass
+class _Place:
+    """A namespace: what its rules are, and the socket with its events."""
+
+    file: str
+    is_private: bool = False
+    checked: int = 0  # in which look
+    generation: int = 0
+    nat: int = 0
+    events: int = -1
+    hears_all: bool = False
+
+
+class AddressTranslation:
+    """Follows the translated connections of all namespaces.
+
+    For the collector's thread; ``snapshot`` may be called by any.
+    """
+
+    def __init__(
+        self,
+        opener: ConntrackOpener,
+        namespaces: NetworkNamespaces,
+        options: TranslationOptions,
+        monotonic_ns: Callable[[], int],
+    ) -> None:
+        self._opener = opener
+        self._namespaces = namespaces
+        self._options = options
+        self._monotonic_ns = monotonic_ns
+        self._connections = ConntrackTable(options.max_connections)
+        self._table = TranslationTable(options.max_translations)
+        self._lock = threading.Lock()
+        self._places: dict[int, _Place] = {}
+        self._host = 0
+        self._looks = 0
+        self._since_ns = self._now_ns = monotonic_ns()  # the last two times we listened
+        self._udp_since_ns = self._now_ns
+        self._refused: set[int] = set()
+        self._unresolved = 0
+        self._overruns = 0
+        self._lost_overruns = 0
+
+    def look(self) -> None:
+        """Find the namespaces that translate now; call it once a window."""
+        self._looks += 1
+        self._host = self._namespaces.host
+        files = self._namespaces.find()
+        for netns in [netns for netns in self._places if netns not in files]:
+            if netns != self._host:
+                self._leave(netns)
+        for netns, file in files.items():
+            place = self._places.setdefault(netns, _Place(file))
+            place.file, place.is_private = file, False
+        if self._host and self._host not in files:
+            # Its rules serve those in other namespaces, whoever is not to be seen.
+            self._places.setdefault(
+                self._host, _Place("/proc/1/ns/net")
+            ).is_private = True
+        for netns in self._to_check():
+            self._check(netns, self._places[netns])
+        self._connections.forget_ended(max(0, self._monotonic_ns() - _KEEP_ENDED_NS))
+
+    def listen(self) -> None:
+        """Take what connection tracking has told since the last time."""
+        self._since_ns, self._now_ns = self._now_ns, self._monotonic_ns()
+        for netns, place in self._places.items():
+            if place.events >= 0:
+                self._drain(netns, place)
+
+    def resolve_tcp(self, records: Records, roles: Int64s) -> ConnectionEnds | None:
+        """Return the true ends of TCP_RECORD; None: all are as seen."""
+        if not len(self._connections):
+            return None
+        sockets = Sockets(
+            local=records["local_address"],
+            remote=records["remote_address"],
+            local_ports=records["local_port"],
+            remote_ports=records["remote_port"],
+            netns=records["netns"],
+            from_ns=records["time_ns"],
+            until_ns=records["time_ns"],
+            cookies=records["cookie"],
+            roles=roles.astype(np.uint8),
+            protocol=Protocol.TCP,
+        )
+        return self._resolve(records, sockets)
+
+    def resolve_udp(self, keys: Records, values: Records) -> ConnectionEnds | None:
+        """Return the true ends of UDP_KEY and UDP_VALUE of one window."""
+        since_ns, self._udp_since_ns = self._udp_since_ns, self._monotonic_ns()
+        if not len(self._connections):
+            return None
+        sockets = Sockets(
+            local=keys["local_address"],
+            remote=keys["remote_address"],
+            local_ports=keys["local_port"],
+            remote_ports=keys["remote_port"],
+            netns=values["netns"],
+            from_ns=np.full(keys.size, since_ns, np.uint64),
+            until_ns=np.full(keys.size, _END_OF_TIME, np.uint64),
+            cookies=np.zeros(keys.size, np.uint64),
+            roles=values["role"],
+            protocol=Protocol.UDP,
+        )
+        return self._resolve(keys, sockets)
+
+    def end_window(self, in_use: Int64s) -> Table:
+        """Return changes of the reference table; ``in_use`` are the window's ids."""
+        self.listen()
+        every = self._looks % _TELL_EVERY_WINDOWS == 0
+        # What was heard last may yet go on in a namespace that was asked before.
+        before_ns = max(0, self._since_ns - 1)
+        told = self._connections.tell(self._host, before_ns, every=every)
+        with self._lock:
+            self._table.observe(told)
+            self._table.sweep(in_use)
+            return self._table.take_changes()
+
+    def snapshot(self) -> Table:
+        """Return the whole reference table."""
+        with self._lock:
+            return self._table.snapshot()
+
+    def status(self) -> dict[str, int]:
+        """Return counters since the start, and sizes."""
+        return {
+            "lost.conntrack_overrun": self._lost_overruns,
+            "lost.conntrack_limit": self._connections.evicted,
+            "lost.translations_limit": self._table.left_out,
+            "lost.translations_unresolved": self._unresolved,
+            "lost.namespaces_limit": self._namespaces.left_out,
+            "translations.namespaces": sum(
+                place.events >= 0 for place in self._places.values()
+            ),
+            "translations.connections": len(self._connections),
+            "translations.events": self._connections.events,
+            "translations.overruns": self._overruns,
+        }
+
+    def close(self) -> None:
+        """Stop listening."""
+        for netns in list(self._places):
+            self._leave(netns)
+        self._connections.close()
+
+    def _resolve(self, records: Records, sockets: Sockets) -> ConnectionEnds | None:
+        translations, outcomes = self._connections.resolve(sockets, self._host)
+        self._unresolved += int(np.count_nonzero(outcomes == Outcome.AMBIGUOUS))
+        found = (outcomes == Outcome.CLIENT) | (outcomes == Outcome.SERVER)
+        if not found.any():
+            return None
+        self._observe(translations, np.flatnonzero(found))
+        return true_ends(records, outcomes, translations)
+
+    def _observe(self, translations: Translations, found: Int64s) -> None:
+        """Take note of those in use; those without a row have no id."""
+        with self._lock:
+            has_row = self._table.observe(translations[found])
+        translations["translation_id"][found[~has_row]] = 0
+
+    def _to_check(self) -> list[int]:
+        """Return the namespaces to check: those new, and some of the others in turn."""
+        waiting = sorted(
+            self._places,
+            key=lambda netns: (
+                netns != self._host and bool(self._places[netns].checked),
+                self._places[netns].checked,
+            ),
+        )
+        new = sum(not place.checked for place in self._places.values())
+        return waiting[: new + _CHECKS_A_WINDOW]
+
+    def _check(self, netns: int, place: _Place) -> None:
+        place.checked = self._looks
+        try:
+            checked = self._opener.check(place.file, place.generation)
+        except OSError as error:
+            self._refuse(error)
+            return
+        nat = checked.nat
+        if nat & Nat.UNCHANGED:
+            nat |= place.nat & Nat.NFTABLES
+        place.nat, place.generation = nat & _ALWAYS, checked.generation
+        hears_all = bool(nat & Nat.IPVS)
+        if place.nat and (place.events < 0 or hears_all != place.hears_all):
+            place.hears_all = hears_all
+            self._begin(netns, place)
+        elif self._is_done(netns, place):
+            self._stop_listening(place)
+
+    def _is_done(self, netns: int, place: _Place) -> bool:
+        listens_in_vain = place.events >= 0 and not place.nat
+        return listens_in_vain and not self._connections.count_live(netns)
+
+    def _begin(self, netns: int, place: _Place) -> None:
+        self._stop_listening(place)
+        try:
+            place.events = self._opener.open_events(
+                place.file, self._options.buffer_bytes, every=place.hears_all
+            )
+            self._dump(netns, place, since_ns=0)
+        except OSError as error:
+            self._refuse(error)
+
+    def _drain(self, netns: int, place: _Place) -> None:
+        listening = Listening(netns, self._since_ns, self._now_ns, place.is_private)
+        overruns = self._connections.drain(place.events, listening)
+        if not overruns:
+            return
+        self._overruns += overruns
+        try:
+            self._dump(netns, place, self._since_ns)
+        except OSError as error:
+            self._lost_overruns += overruns
+            self._refuse(error)
+
+    def _dump(self, netns: int, place: _Place, since_ns: int) -> None:
+        """Learn of all that is there: two dumps, as the kernel selects by one bit."""
+        now_ns = self._monotonic_ns()
+        listening = Listening(netns, since_ns, now_ns, place.is_private)
+        wanted = (Status.SOURCE_NAT, Status.DESTINATION_NAT)
+        self._connections.begin_dumps()
+        for status in (Status(0),) if place.hears_all else wanted:
+            with self._opener.open_dump(place.file, status) as netlink:
+                self._connections.read_dump(netlink, listening)
+        self._connections.end_dumps(netns, now_ns)
+
+    def _leave(self, netns: int) -> None:
+        """Let a namespace go that nobody is in any more."""
+        self._stop_listening(self._places.pop(netns))
+        self._connections.begin_dumps()
+        self._connections.end_dumps(netns, self._monotonic_ns())
+
+    def _stop_listening(self, place: _Place) -> None:
+        if place.events >= 0:
+            os.close(place.events)
+            place.events = -1
+
+    def _refuse(self, error: OSError) -> None:
+        """Say once what cannot be done; a namespace that has just gone says nothing."""
+        gone = isinstance(error, FileNotFoundError | ProcessLookupError)
+        if gone or error.errno in self._refused:
+            return
+        self._refused.add(error.errno or 0)
+        _LOG.warning(
+            "address translation in some network namespace cannot be seen: %s",
+            error.strerror or error,
+        )

@@ -1,0 +1,51 @@
+"""Whether address translation can be seen here, as a signal beside the programs'."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ebpf_net.collectors.kernel.capabilities import Capability
+from ebpf_net.collectors.kernel.conntrack_opener import ConntrackOpener
+from ebpf_net.collectors.kernel.probes import Signal
+
+_NAME = "translations"
+_LOST = "true ends of connections whose addresses this host translates"
+_LEAST_BUFFER = 4096
+
+
+def try_translations(opener: ConntrackOpener) -> Signal:
+    """Listen for a moment in our own network namespace, and say whether that works."""
+    try:
+        os.close(
+            opener.open_events("/proc/self/ns/net", _LEAST_BUFFER, every=False),
+        )
+    except OSError as error:
+        return missing_translations(error)
+    if not _may_enter(opener.pid):
+        return Signal(
+            _NAME,
+            "conntrack/own namespace",
+            _LOST,
+            reason="other network namespaces cannot be entered",
+            hint="give it CAP_SYS_ADMIN, or run it where the rules are",
+        )
+    return Signal(_NAME, "conntrack/netlink", _LOST)
+
+
+def missing_translations(error: OSError) -> Signal:
+    """Say why it cannot be seen."""
+    return Signal(
+        _NAME,
+        "",
+        _LOST,
+        reason=error.strerror or str(error),
+        hint="it needs CAP_NET_ADMIN, CAP_SYS_ADMIN, and a kernel with conntrack's "
+        "netlink (nf_conntrack_netlink); --disable-address-translation is without",
+    )
+
+
+def _may_enter(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(line.split()[1], 16) >> Capability.SYS_ADMIN & 1)
