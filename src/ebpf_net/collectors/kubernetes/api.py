@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
 from ebpf_net.collectors.kubernetes.access import Access
 from ebpf_net.collectors.kubernetes.api_messages import read_status
@@ -208,6 +208,7 @@ class ApiServer:
             options["ssl_context"] = self._credentials.tls()
             if access.insecure:
                 options["cert_reqs"] = "CERT_NONE"
+                urllib3.disable_warnings(InsecureRequestWarning)  # as was asked for
             elif access.tls_server_name:
                 options["server_hostname"] = access.tls_server_name
                 options["assert_hostname"] = access.tls_server_name

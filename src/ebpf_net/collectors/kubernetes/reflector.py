@@ -31,6 +31,7 @@ from ebpf_net.collectors.kubernetes.resources import Resource
 _MAX_RESTARTS = 2
 """Of a paged list that expires; then all is asked for in one page."""
 _LOG_SECONDS = 60.0
+_REFUSED = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 
 logger = logging.getLogger(__name__)
 _decode_partial = msgspec.json.Decoder(PartialObject).decode
@@ -211,7 +212,7 @@ class Reflector:
         except ApiError as error:
             self._note_right(error, "watch")
             raise
-        self._allow("watch")
+        self._allow()
         return watch
 
     def _take_line(self, line: bytes) -> None:
@@ -262,7 +263,7 @@ class Reflector:
             if self._failures == 0:
                 self._failures = 1
                 return
-        elif error.status == HTTPStatus.FORBIDDEN:
+        elif error.status in _REFUSED:
             self._wait_for_right()
             return
         elif error.status != 0:
@@ -271,25 +272,22 @@ class Reflector:
         self._back_off(error.retry_seconds)
 
     def _note_right(self, error: ApiError, verb: str) -> None:
-        if error.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
+        if error.status not in _REFUSED:
             return
         if self._missing_verb != verb:
             resource = self.resource
             logger.warning(
-                "not allowed to %s %s: %s are not known; grant it, and it is noticed",
-                verb,
-                resource.full_name,
-                resource.tables,
-            ) if error.status == HTTPStatus.FORBIDDEN else logger.warning(
-                "this cluster has no %s: %s are not known",
-                resource.full_name,
+                "%s: %s are not known; grant it, and it is noticed",
+                f"not allowed to {verb} {resource.full_name}"
+                if error.status == HTTPStatus.FORBIDDEN
+                else f"this cluster has no {resource.full_name}",
                 resource.tables,
             )
         self._missing_verb = verb
 
-    def _allow(self, verb: str) -> None:
-        if self._missing_verb and verb == "watch":
-            logger.info("allowed to %s %s now", verb, self.resource.full_name)
+    def _allow(self) -> None:
+        if self._missing_verb:
+            logger.info("allowed to list and watch %s now", self.resource.full_name)
             self._missing_verb = ""
 
     def _wait_for_right(self) -> None:

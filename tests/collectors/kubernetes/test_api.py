@@ -1,0 +1,149 @@
+import threading
+
+import pytest
+from tests.collectors.kubernetes.fake_api import Answer, FakeApi, failed, streamed
+from tests.world.ports import free_port
+
+from ebpf_net.collectors.kubernetes.access import Access, read_kubeconfig
+from ebpf_net.collectors.kubernetes.api import ApiError, ApiServer
+from ebpf_net.collectors.kubernetes.credentials import Credentials
+from ebpf_net.errors import SettingError
+
+ACCEPT = "application/json"
+
+
+def api_of(fake: FakeApi, **access: object) -> ApiServer:
+    known = Access(fake.url, **access)  # type: ignore[arg-type]
+    return ApiServer(known, Credentials(known))
+
+
+def test_a_request_says_who_asks(tmp_path):
+    with FakeApi([Answer(b"{}")]) as fake:
+        api = api_of(fake, token="t")
+        assert api.get("/api/v1/pods", {"limit": "5"}) == b"{}"
+        (request,) = fake.requests
+        assert (request.path, request.query) == ("/api/v1/pods", {"limit": "5"})
+        assert request.headers["Authorization"] == "Bearer t"
+        api.close()
+
+
+def test_a_path_before_the_servers_own_is_kept():
+    with FakeApi([Answer(b"{}")]) as fake:
+        access = Access(f"{fake.url}/k8s/clusters/c-1")
+        api = ApiServer(access, Credentials(access))
+        api.get("/api/v1/pods")
+        assert fake.requests[0].path == "/k8s/clusters/c-1/api/v1/pods"
+        api.close()
+
+
+def test_an_answer_that_refuses_is_an_error():
+    with FakeApi([failed(429, "slow down", Retry_After="7")]) as fake:
+        api = api_of(fake)
+        with pytest.raises(ApiError, match="slow down") as caught:
+            api.get("/api/v1/pods")
+        assert (caught.value.status, caught.value.retry_seconds) == (429, 7.0)
+        api.close()
+
+
+def test_a_proxys_page_is_an_error_as_well():
+    with FakeApi([Answer(b"<html>", 502)]) as fake:
+        api = api_of(fake)
+        with pytest.raises(ApiError, match="HTTP status 502"):
+            api.get("/api/v1/pods")
+        api.close()
+
+
+def test_an_expired_token_is_read_again(tmp_path):
+    path = tmp_path / "token"
+    path.write_text("old")
+
+    class Rotating(Credentials):
+        def refused(self) -> None:
+            path.write_text("new")
+
+    with FakeApi([failed(401), Answer(b"{}")]) as fake:
+        access = Access(fake.url, token_file=path)
+        api = ApiServer(access, Rotating(access))
+        assert api.get("/api/v1/pods") == b"{}"
+        tokens = [request.headers["Authorization"] for request in fake.requests]
+        assert tokens == ["Bearer old", "Bearer new"]
+        api.close()
+
+
+def test_a_server_that_is_away_is_an_error_without_a_status():
+    access = Access(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(ApiError, match="refused") as caught:
+        ApiServer(access, Credentials(access)).get("/api/v1/pods")
+    assert caught.value.status == 0
+
+
+def test_a_token_that_is_missing_is_an_error_without_a_status(tmp_path):
+    with FakeApi() as fake, pytest.raises(ApiError, match="cannot read"):
+        api_of(fake, token_file=tmp_path / "none").get("/api/v1/pods")
+
+
+def test_lines_of_a_watch_are_whole():
+    cut = streamed(b'{"a":1}\n{"b"', b':2}\n\n{"c":3}\n{"d"')
+    with FakeApi([cut]) as fake:
+        api = api_of(fake)
+        with api.watch("/api/v1/pods", {}, ACCEPT, 60) as watch:
+            assert list(watch.lines()) == [b'{"a":1}', b'{"b":2}', b'{"c":3}']
+        api.close()
+
+
+def test_a_watch_that_breaks_off_is_an_error_after_its_lines():
+    with FakeApi([streamed(b'{"a":1}\n', then="break")]) as fake:
+        api = api_of(fake)
+        lines = []
+        watch = api.watch("/api/v1/pods", {}, ACCEPT, 60)
+        with watch, pytest.raises(ApiError) as caught:
+            lines.extend(watch.lines())
+        assert (lines, caught.value.status) == ([b'{"a":1}'], 0)
+        api.close()
+
+
+def test_a_watch_can_be_ended_by_another_thread():
+    with FakeApi([streamed(b'{"a":1}\n', then="hold")]) as fake:
+        api = api_of(fake)
+        lines: list[bytes] = []
+        with api.watch("/api/v1/pods", {}, ACCEPT, 60) as watch:
+            first = threading.Event()
+
+            def read() -> None:
+                for line in watch.lines():
+                    lines.append(line)
+                    first.set()
+
+            thread = threading.Thread(target=read)
+            thread.start()
+            assert first.wait(10)
+            watch.close()
+            thread.join(10)
+            assert not thread.is_alive()
+        assert lines == [b'{"a":1}']
+        api.close()
+
+
+def test_certificates_of_a_real_server_are_checked(control_plane):
+    access = read_kubeconfig((control_plane.kubeconfig,))
+    api = ApiServer(access, Credentials(access))
+    assert b"v1.36" in api.get("/version")
+    assert b'"NamespaceList"' in api.get("/api/v1/namespaces")
+    api.close()
+
+
+def test_a_real_server_of_another_authority_is_refused(control_plane):
+    access = Access(control_plane.api.url)
+    api = ApiServer(access, Credentials(access))
+    with pytest.raises(ApiError, match="certificate verify failed"):
+        api.get("/version")
+    access = Access(control_plane.api.url, insecure=True)
+    api = ApiServer(access, Credentials(access))
+    assert b"v1.36" in api.get("/version")
+    api.close()
+
+
+def test_certificates_that_cannot_be_used_are_said_at_once(tmp_path):
+    access = Access("https://127.0.0.1", ca_file=tmp_path / "none")
+    with pytest.raises(SettingError, match="cannot use the cluster's certificates"):
+        ApiServer(access, Credentials(access))
