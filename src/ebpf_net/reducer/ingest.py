@@ -6,7 +6,7 @@ closed when, and what was late, is decided here and nowhere else.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +15,7 @@ from ebpf_net.intake.batch import BatchHeader
 from ebpf_net.intake.decode import DecodedBatch
 from ebpf_net.reducer.coverage import Coverage, Watcher, gap_ns
 from ebpf_net.reducer.keys import text_key
+from ebpf_net.reducer.matching import Circumstances, Moment
 
 CLOCK_TOLERANCE_NS = 50_000_000
 """Offsets below this are the network's delay rather than a wrong clock."""
@@ -104,6 +105,14 @@ class Source:
 
 def _began_before(source: Source, number: int) -> bool:
     return source.first is not None and source.first < number
+
+
+def restarted_sources(
+    gapped: frozenset[int], sources: Mapping[int, Source]
+) -> frozenset[int]:
+    """Return the sources of those with a gap whose collector has had others."""
+    processes = Counter(one.collector for one in sources.values())
+    return frozenset(key for key in gapped if processes[sources[key].collector] > 1)
 
 
 def source_key(header: BatchHeader) -> int:
@@ -250,6 +259,23 @@ class Windows:
             if self.coverage.has_gap(number, watcher):
                 gapped |= watcher.sources
         return gapped
+
+    def circumstances(
+        self, due: Due, held_number: int, sources: Mapping[int, Source]
+    ) -> Circumstances:
+        """Return what the matching of a window must know."""
+        live = self.live_collectors(due.number)
+        gapped = self.gapped_sources(due.number, sources)
+        return Circumstances(
+            due.number,
+            Moment.LATE if due.late else Moment.ON_TIME,
+            frozenset(key for key, one in sources.items() if one.collector in live),
+            gapped,
+            self.whole_sources(due.number, sources),
+            held_number,
+            self.whole_sources(held_number, sources),
+            restarted_sources(gapped, sources),
+        )
 
     def note_gap(self, key: int, number: int, sources: Mapping[int, Source]) -> None:
         """Note how long a collector was away before this process of it began."""

@@ -53,7 +53,8 @@ class Circumstances:
     away for a part of this window, so that their rows tell less than there was.
     ``whole`` are those that have told all of this window: what they have no row of,
     they did not see. None: it is too long ago to know. ``held_number`` and
-    ``held_whole`` are the same of the window that rows are held of.
+    ``held_whole`` are the same of the window that rows are held of. ``restarted`` are
+    those of ``gapped`` that have been there before.
     """
 
     number: int
@@ -63,6 +64,7 @@ class Circumstances:
     whole: frozenset[int] | None = frozenset()
     held_number: int = 0
     held_whole: frozenset[int] | None = frozenset()
+    restarted: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -97,18 +99,16 @@ class Matched:
         )
 
 
-def count_gaps(
-    rows: Rows, matched: Matched, restarted: frozenset[int], now: Circumstances
-) -> tuple[int, int]:
+def count_gaps(rows: Rows, matched: Matched, now: Circumstances) -> tuple[int, int]:
     """Count rows of collectors that were away for a part of the window.
 
     First those whose other end was watched all the time; then the others: what happened
     there meanwhile is in no row.
     """
-    if not restarted:
+    if not now.restarted or now.moment is not Moment.ON_TIME:
         return 0, 0
     whole = np.append(is_in(matched.ends.source, now.whole or frozenset()), False)
-    told = whole[matched.peer[is_in(rows.source, restarted)]]
+    told = whole[matched.peer[is_in(rows.source, now.restarted)]]
     covered = int(np.count_nonzero(told))
     return covered, len(told) - covered
 

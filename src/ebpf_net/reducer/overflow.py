@@ -22,7 +22,7 @@ from ebpf_net.reducer.keys import (
 )
 from ebpf_net.reducer.matching import Matched
 from ebpf_net.reducer.memory import Ends, find
-from ebpf_net.reducer.rows import Rows
+from ebpf_net.reducer.rows import Rows, no_rows
 
 _MOVED = (
     ("bytes_sent", "bytes_received"),
@@ -46,6 +46,14 @@ def is_overflow(rows: Rows) -> Bool:
     high = rows.int64("remote_address_high")
     result: Bool = (high | rows.int64("remote_address_low")) == 0
     return result
+
+
+def split_overflow(rows: Rows) -> tuple[Rows, Rows]:
+    """Return the rows without overflow edges, and these."""
+    crowded = is_overflow(rows)
+    if not crowded.any():
+        return rows, no_rows()
+    return rows.take(~crowded), rows.take(crowded)
 
 
 def alone(rows: Rows) -> Matched:
@@ -77,6 +85,7 @@ class Claims:
     chosen: Int64
     is_own: Bool
     old: Bool
+    peer_reports: Bool  # of all rows
 
     def amounts(self, own: str, other: str) -> Int64:
         """Return what each of them tells, by the column of the overflow edge."""
@@ -88,7 +97,12 @@ class Claims:
 
     def take(self, hit: Bool) -> Claims:
         """Return some of them."""
-        return Claims(self.rows, self.chosen[hit], self.is_own[hit], self.old[hit])
+        return replace(
+            self,
+            chosen=self.chosen[hit],
+            is_own=self.is_own[hit],
+            old=self.old[hit],
+        )
 
 
 def find_claims(rows: Rows, matched: Matched, was_held: Bool) -> Claims:
@@ -100,7 +114,7 @@ def find_claims(rows: Rows, matched: Matched, was_held: Bool) -> Claims:
     settled = (was_held | ~matched.held) & ~matched.superseded
     is_own = ~rows.is_client & ~matched.volume
     chosen = np.flatnonzero(settled & (matched.volume | is_own))
-    return Claims(rows, chosen, is_own[chosen], was_held[chosen])
+    return Claims(rows, chosen, is_own[chosen], was_held[chosen], matched.peer_reports)
 
 
 class Overflow:
@@ -111,16 +125,22 @@ class Overflow:
         self._ahead: dict[int, list[int]] = {}  # claims that came before their edge
 
     def settle(
-        self, before: Rows, now: Rows, claims: Claims
-    ) -> tuple[Rows, Rows, Int64]:
-        """Take claims off the overflow edges of two windows.
+        self, before: Rows, now: Rows, matching: tuple[Rows, Matched, Bool]
+    ) -> tuple[Rows, Rows]:
+        """Take claims off the overflow edges of two windows; return what is left.
 
-        Returns what is left of both, and which rows of the claims tell of them.
+        ``matching`` has all other rows, what became of them, and which were held.
+        Where a row tells of such an edge, its other end reports for itself.
         """
+        if not len(before) and not len(now):
+            self._ahead = {}
+            return before, now
+        claims = find_claims(*matching)
         pots = _Pots(before, now)
         place = pots.find(claims)
         hit = place >= 0
         claims, place = claims.take(hit), place[hit]
+        claims.peer_reports[claims.chosen[~claims.is_own]] = True
         ahead: list[Int64] = []
         taken: dict[str, tuple[Int64, Int64]] = {}
         for number, (own, other) in enumerate(_MEASURES):
@@ -142,12 +162,7 @@ class Overflow:
         return (
             pots.without(before, {own: both[0] for own, both in taken.items()}),
             pots.without(now, {own: both[1] for own, both in taken.items()}),
-            claims.chosen[~claims.is_own],
         )
-
-    def reset(self) -> None:
-        """Forget what was claimed: there is no overflow edge."""
-        self._ahead = {}
 
     def release(self, rows: Rows) -> None:
         """Count what is left of overflow edges when it goes out."""

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +35,14 @@ from ebpf_net.reducer.matching import (
     match,
 )
 from ebpf_net.reducer.memory import RECENT_WINDOWS, Memory
-from ebpf_net.reducer.overflow import Overflow, alone, find_claims, is_overflow
+from ebpf_net.reducer.options import (
+    ClosedWindow,
+    Commit,
+    ReducerOptions,
+    commit_of,
+    edge_count,
+)
+from ebpf_net.reducer.overflow import Overflow, alone, split_overflow
 from ebpf_net.reducer.reference import Change, References
 from ebpf_net.reducer.rows import (
     EDGES_SCHEMA,
@@ -51,39 +55,10 @@ from ebpf_net.reducer.rows import (
 from ebpf_net.reducer.state import State, read_state, write_state
 from ebpf_net.schema import REFERENCE_KEYS, InternalPoint, Window
 
-Commit = tuple[str, str, int]
-"""Collector, incarnation, sequence."""
-
+__all__ = ["ClosedWindow", "Reducer", "ReducerOptions"]
 
 _STATE_KEYS = 500_000
 """How many edges state() has; what is late by more may count twice after a restart."""
-
-
-@dataclass(frozen=True)
-class ReducerOptions:
-    """What the reducer can be told."""
-
-    window_ns: int = 10_000_000_000
-    lateness_ns: int = 2_000_000_000
-    levels: tuple[str, ...] = ("az_az",)
-    threads: int = 1
-    memory_limit: str = "512MiB"
-    spill_directory: Path | None = None  # for what memory cannot hold
-    node_ip: bool = True
-    system_ip: bool = False  # of ends in autonomous systems
-    max_rows: int = 4_000_000  # that wait for their window; above it: Overloaded
-    max_keys: int = 4_000_000  # edges remembered, see memory.py
-    max_nodes: int = 200_000  # of a level; above it they become one
-    max_edges: int = 500_000
-    horizon_ns: int = 3_600_000_000_000  # what comes later than this is dropped
-
-
-@dataclass(frozen=True)
-class ClosedWindow:
-    """A window, and the batches that are dealt with once it has been exported."""
-
-    window: Window
-    commits: tuple[Commit, ...]
 
 
 class Reducer:
@@ -91,18 +66,10 @@ class Reducer:
 
     def __init__(self, options: ReducerOptions | None = None) -> None:
         self.options = options or ReducerOptions()
-        self._engine = Engine(
-            self.options.threads,
-            self.options.memory_limit,
-            self.options.spill_directory,
-        )
-        self._windows = Windows(
-            Timing(
-                self.options.window_ns,
-                self.options.lateness_ns,
-                self.options.horizon_ns,
-            )
-        )
+        told = self.options
+        self._engine = Engine(told.threads, told.memory_limit, told.spill_directory)
+        timing = Timing(told.window_ns, told.lateness_ns, told.horizon_ns)
+        self._windows = Windows(timing)
         self._references = References()
         self.names = Names()
         self._memory = Memory(self.options.max_keys)
@@ -121,7 +88,7 @@ class Reducer:
     def has_room(self, batch: DecodedBatch) -> bool:
         """Return whether ``add`` would take a batch rather than raise Overloaded."""
         with self._arrivals:
-            return self._fits(_edge_count(batch))
+            return self._fits(edge_count(batch))
 
     def _fits(self, rows: int) -> bool:
         return not rows or self._waiting_rows + rows <= self.options.max_rows
@@ -130,7 +97,7 @@ class Reducer:
         """Take a batch; cheap. Raises Overloaded when too many rows wait."""
         header, tables = batch.header, batch.tables
         source = source_key(header)
-        count = _edge_count(batch)
+        count = edge_count(batch)
         with self._arrivals:
             if not self._fits(count):
                 raise Overloaded
@@ -150,7 +117,7 @@ class Reducer:
                 self._sources[source].measure(header)
             if refusal:
                 self._counters.late[refusal] += count
-                self._loose_commits.append(_commit(batch))
+                self._loose_commits.append(commit_of(batch))
             else:
                 self._waiting_rows += count
 
@@ -257,11 +224,14 @@ class Reducer:
     def _reduce_window(self, due: Due) -> list[ClosedWindow]:
         with self._counters.stage("ingest"):
             rows = self._collect(due.received)
-            circumstances = self._circumstances(due)
-        commits = tuple(_commit(received.batch) for received in due.received)
+            with self._arrivals:
+                circumstances = self._windows.circumstances(
+                    due, self._held[0], self._sources
+                )
+        commits = tuple(commit_of(received.batch) for received in due.received)
         closed: list[ClosedWindow] = []
         if due.late:
-            _, crowded = _split(rows)
+            _, crowded = split_overflow(rows)
             self._overflow.release_late(crowded)
             matched = self._match(rows, np.zeros(len(rows), np.bool_), circumstances)
             superseded = int(matched.superseded.sum())
@@ -281,13 +251,13 @@ class Reducer:
     ) -> list[Partial]:
         """Match rows with those held of the window before; close what is left of it."""
         held_number, held = self._held
-        rows, crowded = _split(rows)
-        held, crowded_before = _split(held)
+        rows, crowded = split_overflow(rows)
+        held, crowded_before = split_overflow(held)
         was_held = np.zeros(len(rows) + len(held), np.bool_)
         was_held[len(rows) :] = True
         everything = concat_rows([part for part in (rows, held) if len(part)])
         matched = self._match(everything, was_held, now)
-        crowded_before, crowded = self._settle(
+        crowded_before, crowded = self._overflow.settle(
             crowded_before, crowded, (everything, matched, was_held)
         )
         released = was_held & matched.volume
@@ -300,21 +270,6 @@ class Reducer:
         self._hold(now.number, concat_rows(parts))
         kept = ~released & ~waiting
         return [self._partial(everything, matched, kept, now.number)]
-
-    def _settle(
-        self, before: Rows, now: Rows, matching: tuple[Rows, Matched, Bool]
-    ) -> tuple[Rows, Rows]:
-        """Take off overflow edges what the rows of their other ends tell."""
-        with self._counters.stage("matching"):
-            if not len(before) and not len(now):
-                self._overflow.reset()
-                return before, now
-            _, matched, _ = matching
-            before, now, told = self._overflow.settle(
-                before, now, find_claims(*matching)
-            )
-            matched.peer_reports[told] = True
-        return before, now
 
     def _collect(self, received: tuple[Received, ...]) -> Rows:
         boots = self._references.boots()
@@ -339,40 +294,14 @@ class Reducer:
             parts.append(rows if is_last else rows.without_open())
         return concat_rows(parts)
 
-    def _circumstances(self, due: Due) -> Circumstances:
-        with self._arrivals:
-            live = self._windows.live_collectors(due.number)
-            sources = dict(self._sources)
-            whole = self._windows.whole_sources(due.number, sources)
-            held_whole = self._windows.whole_sources(self._held[0], sources)
-        return Circumstances(
-            due.number,
-            Moment.LATE if due.late else Moment.ON_TIME,
-            frozenset(key for key, one in sources.items() if one.collector in live),
-            self._windows.gapped_sources(due.number, sources),
-            whole,
-            self._held[0],
-            held_whole,
-        )
-
     def _match(self, rows: Rows, was_held: Bool, now: Circumstances) -> Matched:
         with self._counters.stage("matching"):
             matched, learned = match(rows, was_held, self._memory, now)
             self._memory.learn(now.number, learned)
-            covered, lost = count_gaps(rows, matched, self._restarted(now), now)
+            covered, lost = count_gaps(rows, matched, now)
         self._counters.gap_rows["covered"] += covered
         self._counters.gap_rows["lost"] += lost
         return matched
-
-    def _restarted(self, now: Circumstances) -> frozenset[int]:
-        """Return the sources with a gap that are not their collector's first."""
-        if not now.gapped or now.moment is not Moment.ON_TIME:
-            return frozenset()
-        with self._arrivals:
-            processes = Counter(one.collector for one in self._sources.values())
-            return frozenset(
-                key for key in now.gapped if processes[self._sources[key].collector] > 1
-            )
 
     def _partial(
         self, rows: Rows, matched: Matched, kept: Bool, number: int
@@ -432,11 +361,12 @@ class Reducer:
             return []
         self._hold(0, no_rows())
         self._state = None
-        rows, crowded = _split(rows)
+        rows, crowded = split_overflow(rows)
         closed = []
         if len(rows):
             every = np.ones(len(rows), np.bool_)
-            crowded, _ = self._settle(crowded, no_rows(), (rows, alone(rows), every))
+            told = rows, alone(rows), every
+            crowded, _ = self._overflow.settle(crowded, no_rows(), told)
             closed.append(self._release(number, rows))
         if len(crowded):
             closed.append(self._release_crowded(number, crowded))
@@ -467,21 +397,3 @@ class Reducer:
         last = closed[-1]
         closed[-1] = ClosedWindow(last.window, last.commits + tuple(commits))
         return closed
-
-
-def _split(rows: Rows) -> tuple[Rows, Rows]:
-    """Return the rows without overflow edges, and these."""
-    crowded = is_overflow(rows)
-    if not crowded.any():
-        return rows, no_rows()
-    return rows.take(~crowded), rows.take(crowded)
-
-
-def _commit(batch: DecodedBatch) -> Commit:
-    header = batch.header
-    return (header.collector, header.incarnation, header.sequence)
-
-
-def _edge_count(batch: DecodedBatch) -> int:
-    edges = batch.tables.get("edges")
-    return edges.num_rows if edges is not None else 0
