@@ -37,7 +37,9 @@ WITH told AS (
             '$."com.hashicorp.nomad.alloc_id"',
             '$."com.hashicorp.nomad.job_name"',
             '$."com.hashicorp.nomad.task_group_name"',
-            '$."com.hashicorp.nomad.task_name"'
+            '$."com.hashicorp.nomad.task_name"',
+            '$."com.hashicorp.nomad.namespace"',
+            '$."com.amazonaws.ecs.container-name"'
         ]) AS label
     FROM cgroups
 )
@@ -45,9 +47,9 @@ SELECT service AS unit, pod_uid, image_version,
     container_id <> '' OR container_name <> '' AS is_container,
     left(container_id, 12) AS short_id, container_name,
     coalesce(label[1], '') AS ecs,
-    coalesce(label[2], '') AS label_container,
+    coalesce(label[2], label[10], '') AS label_container,
     coalesce(label[3], '') AS label_pod,
-    coalesce(label[4], '') AS label_namespace,
+    coalesce(label[4], label[9], '') AS label_namespace,
     coalesce(label[5], '') AS nomad_alloc,
     concat_ws('.', label[6], label[7], label[8]) AS nomad
 FROM told

@@ -32,6 +32,7 @@ ANYWHERE = -1
 """The cluster of those who are in none."""
 
 
+_PORT = 0xFFFF00  # of port and protocol in one number
 _KINDS = ("pod", "service", "node", "node_port", "load_balancer")
 
 
@@ -77,14 +78,13 @@ class KubernetesNames:
 
     def __init__(self, clusters: Clusters) -> None:
         rows = _address_rows(clusters)
-        self._pods = _claims(rows, "pod", with_service=False)
-        self._nodes = _claims(rows, "node", with_service=False)
-        self._services = _claims(rows, "service", with_service=True)
-        self._node_ports = _claims(rows, "node_port", with_service=True)
         endpoints = _endpoint_rows(clusters)
-        self._endpoint_pods = _claims(endpoints, "pod", with_service=True)
-        self._endpoint_services = _claims(endpoints, "service", with_service=True)
-        self._shapes = _shapes(rows)
+        self._pods = _claims(rows, "pod", rows.address_key)
+        self._nodes = _claims(rows, "node", rows.address_key)
+        self._services = _ServiceClaims(rows, "service")
+        self._node_ports = _ServiceClaims(rows, "node_port")
+        self._endpoint_pods = _ServiceClaims(endpoints, "pod")
+        self._endpoint_services = _ServiceClaims(endpoints, "service")
         everything = [rows.address_key, endpoints.address_key]
         self._claimed = Lookup(np.unique(np.concatenate(everything)))
         self._has_public = bool((rows.cluster == ANYWHERE).any())
@@ -132,27 +132,21 @@ class KubernetesNames:
         others = np.flatnonzero((pod < 0) & (asked.service != 0))
         if len(others):
             part = asked.take(others)
-            exact = combine(part.cluster, part.high, part.low, part.service)
-            pod[others] = self._endpoint_pods.find(exact, span)
+            pod[others] = self._endpoint_pods.find(part, span)
             found = self._find_services(part, node[others] >= 0, span)
-            outside = self._endpoint_services.find(exact, span)
+            outside = self._endpoint_services.find(part, span)
             found = np.where(found >= 0, found, outside)
             service[others] = np.where(pod[others] >= 0, NOBODY, found)
         node = np.where((pod >= 0) | (service >= 0), NOBODY, node)
         return Owners(pod, service, node)
 
     def _find_services(self, asked: Asked, at_node: Bool, span: Span) -> Int64:
-        found = nobody(len(asked))
-        for port, protocol in self._shapes:
-            service = asked.service & ((0xFFFF << 8) * port | 0xFF * protocol)
-            key = combine(asked.cluster, asked.high, asked.low, service)
-            other = self._services.find(key, span)
-            found = np.where(found >= 0, found, other)
-        if at_node.any() and len(self._node_ports):
+        found = self._services.find(asked, span)
+        if at_node.any():
             zero = np.zeros(len(asked), np.int64)  # any node's address
-            key = combine(asked.cluster, zero, zero, asked.service)
-            port_of = np.where(at_node, self._node_ports.find(key, span), NOBODY)
-            found = np.where(found >= 0, found, port_of)
+            ports = Asked(asked.cluster, zero, zero, asked.service)
+            other = np.where(at_node, self._node_ports.find(ports, span), NOBODY)
+            found = np.where(found >= 0, found, other)
         return found
 
 
@@ -253,25 +247,36 @@ def _with_public(rows: _Rows) -> _Rows:
     return _Rows(**columns)
 
 
-def _claims(rows: _Rows, kind: str, *, with_service: bool) -> Claims:
-    index = np.flatnonzero(rows.is_kind(kind))
-    chosen = rows.take(index)
-    key = chosen.address_key
-    if with_service:
-        key = combine(chosen.cluster, chosen.high, chosen.low, chosen.service)
-    return Claims(Claim(key, chosen.owner, chosen.from_ns, chosen.until_ns, chosen.tie))
+def _claims(rows: _Rows, kind: str, key: Int64) -> Claims:
+    chosen = np.flatnonzero(rows.is_kind(kind))
+    return Claims(
+        Claim(
+            key[chosen],
+            rows.owner[chosen],
+            rows.from_ns[chosen],
+            rows.until_ns[chosen],
+            rows.tie[chosen],
+        )
+    )
 
 
-def _shapes(rows: _Rows) -> list[tuple[int, int]]:
-    """Return what Services' addresses tell: whether a port, whether a protocol."""
-    service = rows.service[rows.is_kind("service")]
-    port, protocol = (service >> 8) != 0, (service & 0xFF) != 0
-    every = ((1, 1), (1, 0), (0, 1), (0, 0))
-    return [
-        (has_port, has_protocol)
-        for has_port, has_protocol in every
-        if ((port == has_port) & (protocol == has_protocol)).any()
-    ]
+class _ServiceClaims:
+    """Claims on an address with a port and a protocol, either of which may be any."""
+
+    def __init__(self, rows: _Rows, kind: str) -> None:
+        self._claims = _claims(rows, kind, combine(rows.address_key, rows.service))
+        service = rows.service[rows.is_kind(kind)]
+        shape = np.where(service >> 8, _PORT, 0) | np.where(service & 0xFF, 0xFF, 0)
+        self._shapes = sorted(np.unique(shape).tolist(), reverse=True)
+
+    def find(self, asked: Asked, span: Span) -> Int64:
+        """Return the owner of each address; who tells the port goes first."""
+        found = nobody(len(asked))
+        address = combine(asked.cluster, asked.high, asked.low)
+        for shape in self._shapes:
+            owner = self._claims.find(combine(address, asked.service & shape), span)
+            found = np.where(found >= 0, found, owner)
+        return found
 
 
 def _rank(column: pa.ChunkedArray[Any]) -> Int64:
