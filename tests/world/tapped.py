@@ -1,4 +1,4 @@
-"""The real ``kernel-collector`` command whose batches a test reads, without a reducer."""
+"""The real ``kernel-collector`` command whose batches a test reads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SUMS = ("bytes_sent", "bytes_received", "opened", "closed")
 
 
 class TappedCollector:
-    """A collector of some hosts, with windows of half a second; ``stop`` it, then read."""
+    """A collector of some hosts with windows of half a second; ``stop``, then read."""
 
     def __init__(
         self, hosts: Sequence[Host], directory: Path, *flags: str, wait: bool = True

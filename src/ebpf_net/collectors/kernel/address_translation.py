@@ -195,8 +195,8 @@ class AddressTranslation:
 
     def close(self) -> None:
         """Stop listening."""
-        for netns in list(self._places):
-            self._leave(netns)
+        for place in self._places.values():
+            _stop_listening(place)
         self._connections.close()
 
     def _resolve(self, records: Records, sockets: Sockets) -> ConnectionEnds | None:
@@ -242,14 +242,16 @@ class AddressTranslation:
             place.hears_all = hears_all
             self._begin(netns, place)
         elif self._is_done(netns, place):
-            self._stop_listening(place)
+            _stop_listening(place)
 
     def _is_done(self, netns: int, place: _Place) -> bool:
-        listens_in_vain = place.events >= 0 and not place.nat
-        return listens_in_vain and not self._connections.count_live(netns)
+        if place.events < 0 or place.nat:
+            return False
+        self._drain(netns, place)
+        return not self._connections.count_live(netns)
 
     def _begin(self, netns: int, place: _Place) -> None:
-        self._stop_listening(place)
+        _stop_listening(place)
         try:
             place.events = self._opener.open_events(
                 place.file, self._options.buffer_bytes, every=place.hears_all
@@ -283,14 +285,12 @@ class AddressTranslation:
 
     def _leave(self, netns: int) -> None:
         """Let a namespace go that nobody is in any more."""
-        self._stop_listening(self._places.pop(netns))
+        place = self._places.pop(netns)
+        if place.events >= 0:
+            self._drain(netns, place)
+        _stop_listening(place)
         self._connections.begin_dumps()
         self._connections.end_dumps(netns, self._monotonic_ns())
-
-    def _stop_listening(self, place: _Place) -> None:
-        if place.events >= 0:
-            os.close(place.events)
-            place.events = -1
 
     def _refuse(self, error: OSError) -> None:
         """Say once what cannot be done; a namespace that has just gone says nothing."""
@@ -302,3 +302,9 @@ class AddressTranslation:
             "address translation in some network namespace cannot be seen: %s",
             error.strerror or error,
         )
+
+
+def _stop_listening(place: _Place) -> None:
+    if place.events >= 0:
+        os.close(place.events)
+        place.events = -1
