@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ebpf_net import schema
 from ebpf_net.metrics import INTERNAL_METRICS, METRICS, Kind, Metric
+from ebpf_net.reducer import resolve
 from ebpf_net.settings import (
     HELP,
     K8S_COLLECTOR,
@@ -32,20 +33,27 @@ _KINDS = {
     Kind.HISTOGRAM: "histogram",
 }
 _LABEL_MEANINGS = {
-    "workload.name": "Container, service or process; `(unknown)` for an address alone.",
-    "workload.uid": "Id of the workload, where an orchestrator gives one.",
-    "availability_zone": "`EBPF_NET_AGENT_ZONE` of the host.",
-    "id": "Host: `EBPF_NET_AGENT_HOST` or its name; the address where none is known.",
+    "workload.name": "Topmost owner of a pod, container, service or process; else who "
+    "the address belongs to, or `(unknown)`.",
+    "workload.uid": "Uid of the pod's topmost owner, of the Service or of the node.",
+    "availability_zone": "`EBPF_NET_AGENT_ZONE` of the host, else the node's zone; for "
+    "an address in an autonomous system its organisation.",
+    "id": "Host: `EBPF_NET_AGENT_HOST` or its name, else the node; the address where "
+    "none is known.",
     "ip": "Address of the end.",
-    "resolution_type": "How the end got its name: `PROCESS`, `CONTAINER`, `IP` …",
-    "image_version": "Tag of the container's image.",
+    "resolution_type": "[How the end got its name]"
+    "(../concepts/how-a-name-is-found.md): "
+    + ", ".join(f"`{kind.name}`" for kind in reversed(resolve.Kind))
+    + ".",
+    "image_version": "Tag of the container's image, or of all containers of a pod.",
     "environment": "`EBPF_NET_AGENT_CLUSTER` of the host; `(no agent)` without one.",
-    "namespace.name": "The pod's namespace, or `EBPF_NET_AGENT_NAMESPACE`.",
+    "namespace.name": "Namespace of the pod, Service or Nomad job, or "
+    "`EBPF_NET_AGENT_NAMESPACE`.",
     "process.name": "Name of the process (`comm`).",
     "container.name": "Name of the container.",
     "pod": "Name of the pod.",
     "service.name": "Kubernetes Service that the client asked for.",
-    "node.name": "Kubernetes node that the end runs on.",
+    "node.name": "Kubernetes node that the end runs on, or is.",
     "region": "Region of the node.",
     "k8s.cluster.name": "Name of the Kubernetes cluster.",
     "k8s.cluster.uid": "Uid of its namespace `kube-system`.",
