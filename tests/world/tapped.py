@@ -24,7 +24,11 @@ class TappedCollector:
     """A collector of some hosts with windows of half a second; ``stop``, then read."""
 
     def __init__(
-        self, hosts: Sequence[Host], directory: Path, *flags: str, wait: bool = True
+        self,
+        hosts: Sequence[Host],
+        directory: Path,
+        *flags: str,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.sink = MemorySink()
         self._server = IntakeServer(ServerOptions(port=0), self.sink)
@@ -32,6 +36,7 @@ class TappedCollector:
         included = [x for host in hosts for x in ("--include-cgroup", host.cgroup.path)]
         self.program = Program(
             [
+                *prefix,
                 command("kernel-collector"),
                 *("--intake-port", str(self._server.port)),
                 *("--data-dir", directory / "data"),
@@ -42,8 +47,7 @@ class TappedCollector:
             ],
             directory / "collector.log",
         )
-        if wait:
-            self.wait_windows(1)
+        self.wait_windows(1)
 
     def wait_windows(self, count: int) -> None:
         """Wait for so many more windows."""
