@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 
 import pytest
 
@@ -25,7 +25,9 @@ from tests.world.kubernetes_control import start_control_plane
 from tests.world.kubernetes_dns import dns_manifests
 from tests.world.kubernetes_host import KubernetesHost
 from tests.world.kubernetes_images import write_dns_image
+from tests.world.kubernetes_link import leave_host
 from tests.world.kubernetes_node import Node
+from tests.world.kubernetes_programs import build_programs
 from tests.world.waiting import wait_until
 from tests.world.workers import Worker
 
@@ -82,6 +84,7 @@ class KubernetesCluster:
         """End it and remove all that it made but the hosts."""
         for host in self._hosts:
             host.stop()
+            leave_host(host.host)
         remove_directory(self.directory)
 
     def _add_host(self, name: str) -> KubernetesHost:
@@ -313,6 +316,21 @@ def is_ready(thing: Object) -> bool:
 def _read_report(text: str) -> Object:
     report: Object = json.loads(text.splitlines()[-1])
     return report
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build Kubernetes, if a test uses it, before tests are timed."""
+    functions = [i for i in session.items if isinstance(i, pytest.Function)]
+    modules = {function.module for function in functions}
+    if not session.config.option.collectonly and any(map(_uses_kubernetes, modules)):
+        build_programs()
+
+
+def _uses_kubernetes(module: ModuleType) -> bool:
+    return any(
+        str(getattr(value, "__module__", "")).startswith("tests.world.kubernetes")
+        for value in vars(module).values()
+    )
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,15 @@ def join_host(host: Host) -> str:
     return f"100.127.{number}.2"
 
 
+def leave_host(host: Host) -> None:
+    """Remove the link, if there is one: the host's namespace may outlive the host.
+
+    Sockets that wait for a last acknowledgement keep it for minutes.
+    """
+    if '"test"' in host.ip("-json", "link", "show"):
+        host.ip("link", "delete", "test")
+
+
 def _add_link(host: Host, number: int) -> bool:
     """Add a link of this number, unless another test run has it."""
     name = _link_name(number)

@@ -57,10 +57,12 @@ def job(name: str, arguments: Sequence[str]) -> Manifest:
     return _make("batch/v1", "Job", name, _job(name, arguments))
 
 
-def cron_job(name: str, arguments: Sequence[str]) -> Manifest:
-    """A CronJob of every minute."""
+def cron_job(
+    name: str, arguments: Sequence[str], schedule: str = "0 0 1 1 *"
+) -> Manifest:
+    """A CronJob: by itself once a year, by ``kubectl create job --from`` at once."""
     template = {"spec": _job(name, arguments)}
-    specification = {"schedule": "* * * * *", "jobTemplate": template}
+    specification = {"schedule": schedule, "jobTemplate": template}
     return _make("batch/v1", "CronJob", name, specification)
 
 

@@ -42,6 +42,13 @@ def dns_program() -> Path:
     return _build("coredns", module, module.glob("*"), "-s -w") / "coredns"
 
 
+def build_programs() -> None:
+    """Build all of them, if they are not there yet."""
+    kubernetes_program("kubelet")
+    traffic_program()
+    dns_program()
+
+
 def _build(name: str, module: Path, sources: Iterable[Path], flags: str) -> Path:
     digest = hashlib.sha256(flags.encode())
     for source in sorted(sources):

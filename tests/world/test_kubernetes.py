@@ -16,9 +16,6 @@ from tests.world.kubernetes_api import Object
 from tests.world.kubernetes_manifests import cron_job, pod, service, workload
 from tests.world.kubernetes_programs import traffic_program
 
-# The first run on a machine builds Kubernetes.
-pytestmark = pytest.mark.timeout(1200)
-
 CALL = ("--connections", "10", "--bytes", "100", "--reply-bytes", "1000")
 FAMILIES = pytest.mark.parametrize("family", [0, 1], ids=["IPv4", "IPv6"])
 PROTOCOLS = pytest.mark.parametrize("protocol", ["tcp", "udp"])

@@ -1,9 +1,5 @@
-import pytest
-
 from tests.world.kubernetes_api import KubernetesControlPlane
 from tests.world.kubernetes_load import KubernetesLoad
-
-pytestmark = pytest.mark.timeout(1200)
 
 
 def test_an_api_without_nodes_holds_many_pods() -> None:
