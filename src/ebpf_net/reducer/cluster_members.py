@@ -52,17 +52,16 @@ def members_of(references: Mapping[str, pa.Table], clusters: Clusters) -> Member
             nobody(clusters["pods"].num_rows),
         )
     pods, containers = clusters["pods"], clusters["containers"]
-    pods_by_uid = InClusters(clusters.of("pods"), pods["pod_uid"])
+    pods_by_uid = clusters.rows_by("pods", "pod_uid")
     cluster, node = _nodes_of_hosts(hosts, cgroups, clusters, pods_by_uid)
     host = Lookup(int64_column(hosts, "source")).find(int64_column(cgroups, "source"))
     own = pick(cluster, host)
     pod = pods_by_uid.find(own, cgroups["pod_uid"])
-    container = InClusters(clusters.of("containers"), containers["container_id"]).find(
-        own, cgroups["container_id"]
-    )
+    containers_by_id = clusters.rows_by("containers", "container_id")
+    container = containers_by_id.find(own, cgroups["container_id"])
     owner = pods_by_uid.find_within(clusters.of("containers"), containers["pod_uid"])
     pod = np.where(pod >= 0, pod, pick(owner, container))
-    nodes_by_name = InClusters(clusters.of("nodes"), clusters["nodes"]["name"])
+    nodes_by_name = clusters.rows_by("nodes", "name")
     pod_node = nodes_by_name.find_within(clusters.of("pods"), pods["node_name"])
     return Members(cluster, node, pod, container, pod_node)
 
@@ -78,7 +77,7 @@ def _nodes_of_hosts(
         node = np.where((node < 0) & (pick(of_nodes, one) == cluster), one, node)
     of_pods = _clusters_of_pods(hosts, cgroups, clusters, pods_by_uid)
     cluster = np.where(cluster >= 0, cluster, of_pods)
-    names = InClusters(of_nodes, nodes["name"])
+    names = clusters.rows_by("nodes", "name")
     # By name from outside any cluster only if it is the only one of that name.
     named = names.find(cluster, hosts["host_name"])
     cluster = np.where(cluster >= 0, cluster, pick(of_nodes, named))

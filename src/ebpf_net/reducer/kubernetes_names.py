@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from ebpf_net.reducer.addresses import is_public
 from ebpf_net.reducer.claims import Claim, Claims, Span
 from ebpf_net.reducer.keys import Bool, Int64, combine, is_loopback
-from ebpf_net.reducer.kubernetes_tables import Clusters, InClusters
+from ebpf_net.reducer.kubernetes_tables import Clusters
 from ebpf_net.reducer.lookups import (
     NOBODY,
     Lookup,
@@ -34,6 +34,7 @@ ANYWHERE = -1
 
 _PORT = 0xFFFF00  # of port and protocol in one number
 _KINDS = ("pod", "service", "node", "node_port", "load_balancer")
+_KIND_TEXTS = pa.array(_KINDS)
 
 
 @dataclass(frozen=True)
@@ -183,13 +184,12 @@ def _no_owners(count: int) -> Owners:
 def _address_rows(clusters: Clusters) -> _Rows:
     table = clusters["addresses"]
     cluster = clusters.of("addresses")
-    kind = codes_among(table["kind"], pa.array(_KINDS))
+    kind = codes_among(table["kind"], _KIND_TEXTS)
     kind[kind == _KINDS.index("load_balancer")] = _KINDS.index("service")
     owner = nobody(len(cluster))
     for name in ("pods", "services", "nodes"):
         uid = f"{name.removesuffix('s')}_uid"
-        rows = InClusters(clusters.of(name), clusters[name][uid])
-        found = rows.find_within(cluster, table["owner_uid"])
+        found = clusters.rows_by(name, uid).find_within(cluster, table["owner_uid"])
         owner = np.where(owner >= 0, owner, found)
     made = _Rows(
         cluster,
@@ -208,8 +208,8 @@ def _address_rows(clusters: Clusters) -> _Rows:
 def _endpoint_rows(clusters: Clusters) -> _Rows:
     table = clusters["endpoints"]
     cluster = clusters.of("endpoints")
-    pods = InClusters(clusters.of("pods"), clusters["pods"]["pod_uid"])
-    services = InClusters(clusters.of("services"), clusters["services"]["service_uid"])
+    pods = clusters.rows_by("pods", "pod_uid")
+    services = clusters.rows_by("services", "service_uid")
     # Of pods on their host's network only: others are known by their address, by time.
     on_host = clusters["pods"]["host_network"].to_numpy().astype(np.int64)
     pod = pods.find_within(cluster, table["pod_uid"])

@@ -7,7 +7,7 @@ as long as its rows are, for what the new one does not know.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from ebpf_net.reducer.lookups import (
     NOBODY,
     Lookup,
     codes_among,
+    is_blank,
     nobody,
     only_one,
     text_codes,
@@ -35,6 +36,7 @@ class Clusters:
     """
 
     tables: Mapping[str, pa.Table]
+    _rows_by: dict[tuple[str, str], InClusters] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> pa.Table:
         return self.tables[name]
@@ -45,6 +47,13 @@ class Clusters:
     def of(self, name: str) -> Int64:
         """Return the cluster of each row of a table."""
         return int64_column(self.tables[name], "cluster")
+
+    def rows_by(self, name: str, column: str) -> InClusters:
+        """Return the rows of a table by a text of theirs."""
+        key = name, column
+        if key not in self._rows_by:
+            self._rows_by[key] = InClusters(self.of(name), self.tables[name][column])
+        return self._rows_by[key]
 
 
 def clusters_of(references: Mapping[str, pa.Table]) -> Clusters:
@@ -98,8 +107,9 @@ class InClusters:
 
     def __init__(self, cluster: Int64, column: pa.ChunkedArray[Any]) -> None:
         codes, self._texts = text_codes(column)
-        blank = np.isin(codes, codes_among(pa.chunked_array([[""]]), self._texts))
-        rows = np.flatnonzero(~blank)[::-1]  # of equal ones the last row counts
+        rows = np.flatnonzero(~is_blank(column))[
+            ::-1
+        ]  # of equal ones the last row counts
         cluster, codes = cluster[rows], codes[rows]
         self._within = Lookup(combine(cluster, codes), rows)
         unique = only_one(codes, cluster)

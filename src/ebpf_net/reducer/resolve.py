@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -309,9 +310,8 @@ class _Ends:
 
     def equal(self, name: str, text: str) -> Bool:
         """Tell which ends have just this text."""
-        same: Bool = pc.equal(self[name], pa.scalar(text)).to_numpy(
-            zero_copy_only=False
-        )
+        equal: Any = pc.equal(self[name], _text(text))
+        same: Bool = equal.to_numpy(zero_copy_only=False)
         return same
 
     def first(self, *names: str, otherwise: str = "") -> _Texts:
@@ -338,8 +338,7 @@ class _Ends:
     def all(self, text: str) -> _Texts:
         """Return the same text for all ends."""
         if text not in self._kept:
-            zeros = np.zeros(self._count, np.int8)
-            self._kept[text] = pa.array([text]).take(zeros)
+            self._kept[text] = pa.repeat(_text(text), self._count)
         return self._kept[text]
 
     def addresses(self) -> _Texts:
@@ -360,9 +359,15 @@ class _Ends:
             column = pa.chunked_array([column.combine_chunks()])
         taken: Any = column.chunk(0).take(pa.array(np.maximum(rows, 0)))
         if missing.any():
-            taken = pc.if_else(pa.array(missing), pa.scalar(""), taken)
+            taken = pc.if_else(pa.array(missing), _text(""), taken)
         texts: _Texts = taken
         return texts
+
+
+@cache
+def _text(text: str) -> pa.StringScalar:
+    """Return one of the constants of this module; to make one takes a while."""
+    return pa.scalar(text)
 
 
 def _lengths(texts: _Texts) -> Int64:
