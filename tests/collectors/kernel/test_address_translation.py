@@ -1,0 +1,131 @@
+"""From the rules of real namespaces to true ends, without the programs of BPF."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.collectors.kernel.own_namespace import OwnNamespace
+
+from ebpf_net.collectors.kernel.address_translation import (
+    AddressTranslation,
+    TranslationOptions,
+)
+from ebpf_net.collectors.kernel.conntrack_opener import ConntrackOpener
+from ebpf_net.collectors.kernel.network_namespaces import NetworkNamespaces
+from ebpf_net.schema import Role
+from ebpf_net.testing.kernel import tcp_records, udp_records
+
+NOBODY = np.empty(0, np.int64)
+CLIENT = np.array([Role.CLIENT], np.int64)
+
+
+@pytest.fixture
+def translation(
+    opener: ConntrackOpener, own_namespace: OwnNamespace, tmp_path: Path
+) -> Iterator[AddressTranslation]:
+    """Sees the test's own namespace only."""
+    named = tmp_path / "netns"
+    named.mkdir()
+    (named / "own").symlink_to(own_namespace.file)
+    (tmp_path / "proc").mkdir()
+    namespaces = NetworkNamespaces(10, None, tmp_path / "proc", named)
+    translation = AddressTranslation(
+        opener, namespaces, TranslationOptions(), time.monotonic_ns
+    )
+    yield translation
+    translation.close()
+
+
+def client_port(namespace: OwnNamespace) -> int:
+    """Return the port of the connection that the namespace's table has."""
+    line = namespace.run("conntrack", "-L", "-p", "tcp").split()
+    return int(next(word[6:] for word in line if word.startswith("sport=")))
+
+
+def seen(namespace: OwnNamespace) -> np.ndarray:
+    return tcp_records(
+        {
+            "time_ns": time.monotonic_ns(),
+            "local_address": "127.0.0.1",
+            "remote_address": "127.0.0.1",
+            "local_port": client_port(namespace),
+            "remote_port": 80,
+            "netns": namespace.number,
+        }
+    )
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_connection_is_known_from_dump_and_events(
+    translation: AddressTranslation, own_namespace: OwnNamespace, when: str
+) -> None:
+    own_namespace.translate()
+    if when == "before":
+        own_namespace.connect()
+    translation.look()
+    if when == "after":
+        own_namespace.connect()
+    translation.listen()
+    ends = translation.resolve_tcp(seen(own_namespace), CLIENT)
+    assert ends is not None
+    assert ends.ports[1].tolist() == [8080]
+    told = translation.end_window(ends.translation_ids)
+    assert told["translation_id"].tolist() == ends.translation_ids.tolist()
+    assert translation.snapshot()["server_port"].tolist() == [8080]
+
+
+def test_nothing_runs_without_rules(
+    translation: AddressTranslation, own_namespace: OwnNamespace
+) -> None:
+    own_namespace.connect_plainly()
+    translation.look()
+    translation.listen()
+    assert translation.resolve_tcp(seen(own_namespace), CLIENT) is None
+    assert translation.resolve_udp(*udp_records({})) is None
+    status = translation.status()
+    assert status["translations.namespaces"] == 0
+    assert status["translations.events"] == 0
+
+
+def test_socket_is_closed_once_its_rules_and_connections_are_gone(
+    translation: AddressTranslation, own_namespace: OwnNamespace
+) -> None:
+    own_namespace.translate()
+    translation.look()
+    own_namespace.connect()
+    own_namespace.run("nft", "flush", "ruleset")
+    translation.look()
+    assert translation.status()["translations.namespaces"] == 1
+    own_namespace.run("conntrack", "-F")
+    translation.look()
+    assert translation.status()["translations.namespaces"] == 0
+
+
+def test_forwarded_connections_are_told_without_a_record(
+    translation: AddressTranslation, own_namespace: OwnNamespace
+) -> None:
+    own_namespace.translate()
+    translation.look()
+    own_namespace.connect()
+    translation.listen()
+    assert len(translation.end_window(NOBODY)["translation_id"]) == 1
+
+
+def test_without_the_program_it_goes_on_and_says_so_once(
+    translation: AddressTranslation,
+    own_namespace: OwnNamespace,
+    opener: ConntrackOpener,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    own_namespace.translate()
+    os.kill(opener.pid, 9)
+    for _ in range(3):
+        translation.look()
+        translation.listen()
+    assert translation.resolve_tcp(tcp_records({}), CLIENT) is None
+    assert 1 <= caplog.text.count("cannot be seen") <= 2

@@ -1,0 +1,90 @@
+"""Which network namespaces are found, in a /proc of the test's own."""
+
+from pathlib import Path
+
+import pytest
+
+from ebpf_net.collectors.kernel.network_namespaces import NetworkNamespaces
+
+
+class Host:
+    """Files that stand for a host: namespaces are files, and have their inodes."""
+
+    def __init__(self, root: Path) -> None:
+        self.proc, self.named = root / "proc", root / "netns"
+        self._root = root
+        self.proc.mkdir()
+        self.named.mkdir()
+        (self.proc / "uptime").write_text("")
+
+    def namespace(self, name: str) -> int:
+        file = self._root / name
+        file.touch()
+        return file.stat().st_ino
+
+    def process(self, pid: int, namespace: str, cgroup: str = "/") -> None:
+        directory = self.proc / str(pid)
+        (directory / "ns").mkdir(parents=True, exist_ok=True)
+        link = directory / "ns" / "net"
+        link.unlink(missing_ok=True)
+        link.symlink_to(self._root / namespace)
+        (directory / "cgroup").write_text(f"1:cpu:/x\n0::{cgroup}\n")
+
+    def name(self, namespace: str) -> None:
+        (self.named / namespace).symlink_to(self._root / namespace)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def test_those_of_processes_and_named_ones_are_found_once(host: Host) -> None:
+    own, pod, router = (host.namespace(name) for name in ("own", "pod", "router"))
+    host.process(1, "own")
+    host.process(2, "own")
+    host.process(3, "pod")
+    host.name("pod")
+    host.name("router")
+    namespaces = NetworkNamespaces(10, None, host.proc, host.named)
+    assert set(namespaces.find()) == {own, pod, router}
+    assert namespaces.host == own
+    assert namespaces.left_out == 0
+
+
+def test_filter_holds_for_processes_and_leaves_out_names(host: Host) -> None:
+    pod = host.namespace("pod")
+    host.namespace("own")
+    host.process(1, "own", "/init")
+    host.process(2, "pod", "/kubepods/a")
+    host.name("own")
+    admits = {"/kubepods/a": True}.get
+    namespaces = NetworkNamespaces(
+        10, lambda path: bool(admits(path or "")), host.proc, host.named
+    )
+    assert namespaces.find() == {pod: f"{host.proc}/2/ns/net"}
+
+
+def test_beyond_the_limit_they_are_counted(host: Host) -> None:
+    for number in range(1, 6):
+        host.namespace(f"n{number}")
+        host.process(number, f"n{number}")
+    namespaces = NetworkNamespaces(3, None, host.proc, host.named)
+    assert len(namespaces.find()) == 3
+    assert namespaces.left_out == 2
+
+
+def test_process_that_moves_is_found_after_some_windows(host: Host) -> None:
+    host.namespace("own")
+    pod = host.namespace("pod")
+    host.process(5, "own")
+    namespaces = NetworkNamespaces(3, None, host.proc, host.named)
+    namespaces.find()
+    host.process(5, "pod")
+    assert any(pod in namespaces.find() for _ in range(6))
+
+
+def test_what_must_not_be_read_is_nothing(tmp_path: Path) -> None:
+    namespaces = NetworkNamespaces(3, None, tmp_path, tmp_path / "none")
+    assert namespaces.find() == {}
+    assert namespaces.host == 0
