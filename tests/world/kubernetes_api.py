@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -209,6 +211,7 @@ class KubernetesControlPlane:
     """
 
     def __init__(self) -> None:
+        remove_left_directories()
         self.directory = make_directory()
         flags = (
             *("--disable-admission-plugins", "ServiceAccount"),
@@ -252,7 +255,14 @@ def remove_directory(directory: Path) -> None:
 
 
 def remove_left_directories() -> None:
-    """Remove the directories of processes that are over."""
+    """Remove the directories of test runs that were killed, and end who uses them."""
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found = re.search(rf"/{_PREFIX}-(\d+)-".encode(), line.read_bytes())
+        except OSError:  # it has just ended
+            continue
+        if found and not Path("/proc", found[1].decode()).exists():
+            os.kill(int(line.parent.name), signal.SIGKILL)
     for directory in Path(tempfile.gettempdir()).glob(f"{_PREFIX}-*"):
         if not Path("/proc", directory.name.split("-")[2]).exists():
             remove_directory(directory)

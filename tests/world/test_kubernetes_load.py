@@ -1,5 +1,44 @@
-from tests.world.kubernetes_api import KubernetesControlPlane
+import contextlib
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.world.kubernetes_api import KubernetesControlPlane, remove_left_directories
 from tests.world.kubernetes_load import KubernetesLoad
+from tests.world.waiting import wait_until
+
+
+def test_a_killed_run_leaves_no_api_once_another_has_started(tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(
+        "import sys\n"
+        f"sys.path[:] = {sys.path}\n"
+        "from tests.world.kubernetes_api import KubernetesControlPlane\n"
+        "plane = KubernetesControlPlane()\n"
+        "print(plane.directory.name, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    command = [sys.executable, script]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as killed:
+        assert killed.stdout
+        name = killed.stdout.readline().strip()
+        assert len(list_users(name)) == 2
+        killed.kill()
+        killed.wait()
+    remove_left_directories()
+    wait_until(lambda: not list_users(name), 20)
+    assert not Path("/dev/shm", name).exists()
+
+
+def list_users(name: str) -> list[Path]:
+    """Return the processes that have it in their arguments."""
+    found = []
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if name.encode() in line.read_bytes():
+                found.append(line)
+    return found
 
 
 def test_an_api_without_nodes_holds_many_pods() -> None:
