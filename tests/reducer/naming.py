@@ -49,8 +49,13 @@ class Told:
         """Let a cluster's collector tell all."""
         self.tell(source, **cluster.tables)
 
-    def name(self, *edges: tuple[int, Row]) -> list[tuple[Labels, Labels]]:
-        """Return the labels of both ends of rows by their sources, without blanks."""
+    def name(
+        self, *edges: tuple[int, Row], kept: Sequence[bool] | None = None
+    ) -> list[tuple[Labels, Labels]]:
+        """Return the labels of both ends of rows by their sources, without blanks.
+
+        All rows are matched, and those that are ``kept`` named.
+        """
         references = References()
         references.apply(self.changes, 0)
         samples = make_table("edge_samples", [])
@@ -62,6 +67,9 @@ class Told:
         )
         now = Circumstances(0, Moment.ON_TIME)
         matched, _ = match(rows, np.zeros(len(rows), bool), Memory(), now)
+        if kept is not None:
+            chosen = np.array(kept)
+            rows, matched = rows.take(chosen), matched.take(chosen)
         known = self.names.known(self.engine, references.tables)
         circle = Circle(self.names, known, self.detail, self.span)
         located = locate(rows, matched, circle)

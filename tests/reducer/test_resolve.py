@@ -331,3 +331,26 @@ def test_long_names_stay_whole(node, cluster):
     cluster.add_pod("p", ["10.244.3.3"], workload=name)
     node.tell_cluster(CLUSTER, cluster)
     assert peer_of(node, "10.244.3.3")["workload.name"] == name
+
+
+def test_translation_of_a_third_host_names_the_service_too(node):
+    row = make_translation(77, WEB, SERVICE_ADDRESS, DATABASE, (5432, 5432))
+    node.tell(OTHER_HOST, translations=[row])
+    edge = client_row(WEB, DATABASE, 5432, process_id=5, translation_id=77)
+    ((_, peer),) = node.name((HOST, edge))
+    assert peer["service.name"] == "database"
+
+
+def test_service_is_told_to_the_right_row_where_others_were_left_out(node):
+    translation = make_translation(77, WEB, SERVICE_ADDRESS, DATABASE, (5432, 5432))
+    node.tell(HOST, translations=[translation])
+    edges = [
+        (HOST, client_row(WEB, "10.0.0.9", 80, process_id=5)),
+        (HOST, client_row(WEB, DATABASE, 5432, process_id=5, translation_id=77)),
+        (OTHER_HOST, server_row(WEB, DATABASE, 5432, process_id=6)),
+    ]
+    node.tell_host(OTHER_HOST, "node-2")
+    all_rows = node.name(*edges)
+    some_rows = node.name(*edges, kept=[False, True, True])
+    assert some_rows == all_rows[1:]
+    assert some_rows[1][0]["service.name"] == "database"

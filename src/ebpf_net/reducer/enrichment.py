@@ -214,15 +214,13 @@ def _asked_services(
     What one end's host translated counts for the other end's row, too.
     """
     known = circle.known
-    if not known.clusters or not len(known.translation):
+    if not known.clusters or not known.tables["translations"].num_rows:
         return None
     translation_id = rows.int64("translation_id")
     translated = np.flatnonzero(translation_id != 0)
     if not len(translated):
         return None
-    row = known.translation.find(
-        combine(rows.source[translated], translation_id[translated])
-    )
+    row = known.find_translations(rows.source[translated], translation_id[translated])
     translated, row = translated[row >= 0], row[row >= 0]
     number, first = _encode(combine(row, cluster[translated]))
     table = known.tables["translations"].take(row[first])
@@ -239,9 +237,10 @@ def _asked_services(
         return None
     asked = nobody(len(rows))
     asked[translated] = service[number]
-    has_row = (matched.peer >= 0) & (matched.peer < len(rows)) & (asked < 0)
-    other = np.flatnonzero(has_row)
-    asked[other] = asked[matched.peer[other]]
+    told = nobody(len(matched.ends))
+    np.maximum.at(told, matched.own[translated], asked[translated])
+    other = np.flatnonzero((matched.peer >= 0) & (asked < 0))
+    asked[other] = told[matched.peer[other]]
     return asked
 
 

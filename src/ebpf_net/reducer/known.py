@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 
 from ebpf_net.reducer.autonomous_systems import AutonomousSystems
@@ -66,6 +67,7 @@ class Known:
     cgroup_of_process: Int64
     cgroup: Lookup  # by source and cgroup id
     translation: Lookup  # by source and translation id
+    any_translation: Lookup  # by translation id
     clusters: Clusters
     members: Members
     addresses: KubernetesNames
@@ -76,6 +78,11 @@ class Known:
     def names_addresses(self) -> bool:
         """Tell whether an address can have a name."""
         return bool(self.clusters or len(self.networks) or self.systems)
+
+    def find_translations(self, source: Int64, translation_id: Int64) -> Int64:
+        """Return rows of translations, of another host where the own has none."""
+        row = self.translation.find(combine(source, translation_id))
+        return np.where(row >= 0, row, self.any_translation.find(translation_id))
 
 
 class Names:
@@ -93,11 +100,12 @@ class Names:
         """Return what is known now."""
         kubernetes = [references[name] for name in CLUSTER_TABLES]
         hosts, cgroups = references["hosts"], references["cgroups"]
+        translations = references["translations"]
         clusters = self._keep("clusters", kubernetes, lambda: clusters_of(references))
         labels = self._keep("labels", [cgroups], lambda: _containers(engine, cgroups))
         tables = {
             **{name: references[name] for name in ("hosts", "processes")},
-            "translations": references["translations"],
+            "translations": translations,
             "cgroups": labels,
             **clusters.tables,
         }
@@ -108,6 +116,7 @@ class Names:
             int64_column(references["processes"], "cgroup_id"),
             self._lookup(references, "cgroups"),
             self._lookup(references, "translations"),
+            self._keep("any", [translations], lambda: _by_id(translations)),
             clusters,
             self._keep(
                 "members",
@@ -151,6 +160,10 @@ class Names:
 
 def _by_source(table: pa.Table) -> Lookup:
     return Lookup(int64_column(table, "source"))
+
+
+def _by_id(translations: pa.Table) -> Lookup:
+    return Lookup(int64_column(translations, "translation_id"))
 
 
 def _containers(engine: Engine, cgroups: pa.Table) -> pa.Table:
