@@ -86,3 +86,23 @@ def test_listening_beyond_loopback_without_a_secret_is_refused(tmp_path):
         "hint: set a TLS certificate or a token file, or allow it with "
         "--allow-insecure-intake\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("flag", "content", "told"),
+    [
+        ("--networks-file", "10.0.0.0/8", "line 1: '10.0.0.0/8' has no name behind"),
+        ("--geoip-path", "nothing", "is not in MaxMind's format"),
+    ],
+)
+def test_file_of_names_that_cannot_be_right_ends_the_start(
+    tmp_path, flag, content, told
+):
+    path = tmp_path / "names"
+    path.write_text(content)
+    arguments = ("--disable-prometheus-metrics", flag, str(path))
+    with start(tmp_path, *arguments) as reducer:
+        _, errors = reducer.communicate(timeout=60)
+    assert reducer.returncode == 1
+    assert errors.startswith(f"error: cannot use {path}: ")
+    assert told in errors
