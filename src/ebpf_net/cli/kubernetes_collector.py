@@ -13,6 +13,7 @@ from ebpf_net.cli.data_directory import locked_data_directory
 from ebpf_net.cli.intake_connection import client_options, spool_options
 from ebpf_net.cli.signals import stop_at_signals
 from ebpf_net.collectors.clock import SystemClock
+from ebpf_net.collectors.free_memory import share_heap
 from ebpf_net.collectors.kubernetes.access import Access, Places, find_access
 from ebpf_net.collectors.kubernetes.api import ApiServer
 from ebpf_net.collectors.kubernetes.collector import (
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 def run(settings: Settings) -> int:
     """Collect until SIGTERM or SIGINT, then hand over what is left."""
+    share_heap()
     check_certificate(settings)
     access = find_access(places(settings))
     with locked_data_directory(settings.data_dir, K8S_COLLECTOR) as directory:

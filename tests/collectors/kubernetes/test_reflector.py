@@ -77,8 +77,8 @@ def test_pages_are_one_list_and_the_watch_goes_on_from_there():
     first = listed(pod("a"), version="8", more="next")
     with reflecting(first, listed(pod("b"), version="9")) as fake:
         one, two, watch = fake.wait_for_requests(3)
-        assert one.query == {"limit": "250"}
-        assert two.query == {"limit": "250", "continue": "next"}
+        assert one.query == {"limit": "100"}
+        assert two.query == {"limit": "100", "continue": "next"}
         assert watch.query["resourceVersion"] == "9"
         assert watch.query["allowWatchBookmarks"] == "true"
         assert fake.known.uids == {"a", "b"}
@@ -132,7 +132,7 @@ def test_pages_that_expire_begin_again_and_forget_nobody():
     with reflecting(page, expired, page, expired, listed(pod("b"))) as fake:
         requests = fake.wait_for_requests(6)
         assert [request.query.get("limit") for request in requests[:5]] == [
-            *("250", "250", "250", "250", None),
+            *("100", "100", "100", "100", None),
         ]
         assert fake.known.uids == {"b"}
         assert [call for call in fake.known.calls if call[0] == "retain"] == [

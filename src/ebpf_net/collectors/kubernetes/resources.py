@@ -31,7 +31,7 @@ class Resource:
     decode: Decode
     tables: str
     metadata_only: bool = False
-    page: int = 250
+    page: int = 100
 
     @property
     def list_accept(self) -> str:
