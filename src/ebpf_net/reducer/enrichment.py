@@ -224,9 +224,12 @@ def _asked_services(
     translated, row = translated[row >= 0], row[row >= 0]
     number, first = _encode(combine(row, cluster[translated]))
     table = known.tables["translations"].take(row[first])
+    # The cluster of who translates; of the row where a host is in several.
+    host = known.host.find(_integers(table, "source"))
+    where = pick(known.members.host_cluster, host)
     service = known.addresses.find_services(
         Asked(
-            cluster[translated[first]],
+            np.where(where >= 0, where, cluster[translated[first]]),
             _integers(table, "service_address_high"),
             _integers(table, "service_address_low"),
             _integers(table, "service_port") << 8 | _integers(table, "protocol"),

@@ -16,7 +16,7 @@ import pyarrow as pa
 from ebpf_net.reducer.autonomous_systems import AutonomousSystems
 from ebpf_net.reducer.cluster_members import Members, members_of
 from ebpf_net.reducer.engine import Engine
-from ebpf_net.reducer.keys import Int64, combine
+from ebpf_net.reducer.keys import Int64, combine, text_key
 from ebpf_net.reducer.kubernetes_names import KubernetesNames
 from ebpf_net.reducer.kubernetes_tables import Clusters, clusters_of
 from ebpf_net.reducer.lookups import Lookup, same_rows
@@ -70,6 +70,7 @@ class Known:
     any_translation: Lookup  # by translation id
     clusters: Clusters
     members: Members
+    cluster_keys: Int64  # of each cluster, the same in every window
     addresses: KubernetesNames
     networks: Networks
     systems: AutonomousSystems
@@ -123,6 +124,7 @@ class Names:
                 [hosts, cgroups, *kubernetes],
                 lambda: members_of(references, clusters),
             ),
+            self._keep("cluster keys", kubernetes, lambda: _cluster_keys(clusters)),
             self._keep("addresses", kubernetes, lambda: KubernetesNames(clusters)),
             self.networks,
             self.systems,
@@ -160,6 +162,11 @@ class Names:
 
 def _by_source(table: pa.Table) -> Lookup:
     return Lookup(int64_column(table, "source"))
+
+
+def _cluster_keys(clusters: Clusters) -> Int64:
+    uids = clusters["clusters"]["cluster_uid"].to_pylist()
+    return np.array([text_key("cluster", str(uid)) for uid in uids], np.int64)
 
 
 def _by_id(translations: pa.Table) -> Lookup:

@@ -75,7 +75,10 @@ class Owners:
 
 
 class KubernetesNames:
-    """Lookups of the addresses of all clusters; made anew when a table changes."""
+    """Lookups of the addresses of all clusters; made anew when a table changes.
+
+    ``shared`` finds the addresses that several clusters have, by a key of both halves.
+    """
 
     def __init__(self, clusters: Clusters) -> None:
         rows = _address_rows(clusters)
@@ -88,6 +91,7 @@ class KubernetesNames:
         self._endpoint_services = _ServiceClaims(endpoints, "service")
         everything = [rows.address_key, endpoints.address_key]
         self._claimed = Lookup(np.unique(np.concatenate(everything)))
+        self.shared = _shared(rows)
         self._has_public = bool((rows.cluster == ANYWHERE).any())
 
     def find(self, asked: Asked, span: Span) -> Owners:
@@ -228,6 +232,13 @@ def _endpoint_rows(clusters: Clusters) -> _Rows:
         always,
         _rank(table["endpoint_key"]),
     )
+
+
+def _shared(rows: _Rows) -> Lookup:
+    """Return the addresses that more than one cluster has, by their halves."""
+    inside = np.flatnonzero((rows.cluster != ANYWHERE) & ((rows.high | rows.low) != 0))
+    address = combine(rows.high[inside], rows.low[inside])
+    return Lookup(np.unique(address[~only_one(address, rows.cluster[inside])]))
 
 
 def _with_public(rows: _Rows) -> _Rows:

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from tests.reducer.naming import Told
+
+from ebpf_net.reducer.keys import text_key
+from ebpf_net.reducer.reference import References
+from ebpf_net.reducer.rows import concat_rows, make_rows
+from ebpf_net.reducer.scopes import EVERYWHERE, scopes_of
+from ebpf_net.testing.kubernetes import Cluster
+from ebpf_net.testing.tables import Row, client_row, make_table
+
+BOTH, BLUE_ONLY = "10.0.0.1", "10.0.0.2"
+BLUE, GREEN, NEITHER = 1, 2, 3
+
+
+def scopes(told: Told, *edges: tuple[int, Row]) -> list[int]:
+    references = References()
+    references.apply(told.changes, 0)
+    known = told.names.known(told.engine, references.tables)
+    samples = make_table("edge_samples", [])
+    rows = concat_rows(
+        [
+            make_rows(make_table("edges", [row]), samples, source, source)
+            for source, row in edges
+        ]
+    )
+    return [int(scope) for scope in scopes_of(rows, known)]
+
+
+def two_clusters(told: Told) -> None:
+    for source, name in ((BLUE, "blue"), (GREEN, "green")):
+        cluster = Cluster(name)
+        cluster.add_node(f"node-{name}", boot_id=f"boot-{name}")
+        cluster.add_pod("both", [BOTH])
+        if name == "blue":
+            cluster.add_pod("only", [BLUE_ONLY])
+        told.tell_cluster(10 + source, cluster)
+        told.tell_host(source, name)
+    told.tell_host(NEITHER, "outside")
+
+
+def test_address_of_two_clusters_keeps_rows_in_their_cluster(told):
+    two_clusters(told)
+    shared = client_row(BLUE_ONLY, BOTH, 80)
+    blue, green = (text_key("cluster", f"uid-{name}") for name in ("blue", "green"))
+    found = scopes(told, (BLUE, shared), (GREEN, shared), (NEITHER, shared))
+    assert found == [blue, green, 1]
+
+
+def test_address_of_one_cluster_or_none_is_the_same_everywhere(told):
+    two_clusters(told)
+    edges = [
+        (source, client_row("172.16.0.1", address, 80))
+        for source in (BLUE, GREEN)
+        for address in (BLUE_ONLY, "192.0.2.1")
+    ]
+    assert scopes(told, *edges) == [EVERYWHERE] * 4
+
+
+def test_pod_tells_the_cluster_of_a_host_that_is_in_two(told):
+    two_clusters(told)
+    told.tell_host(4, "both")
+    told.tell(
+        4,
+        cgroups=[
+            {"cgroup_id": 1, "pod_uid": "uid-blue-both"},
+            {"cgroup_id": 2, "pod_uid": "uid-green-both"},
+        ],
+    )
+    edges = [(4, client_row(BOTH, "1.1.1.1", 80, cgroup_id=one)) for one in (1, 2)]
+    expected = [text_key("cluster", f"uid-{name}") for name in ("blue", "green")]
+    assert scopes(told, *edges) == expected
+
+
+def test_without_clusters_every_row_is_everywhere(told):
+    told.tell_host(BLUE, "host")
+    assert scopes(told, (BLUE, client_row(BOTH, BLUE_ONLY, 80))) == [EVERYWHERE]
