@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.reducer.naming import COARSE, Labels, Told
+from tests.reducer.naming import COARSE, FULL, Labels, Told
 
 from ebpf_net.reducer.autonomous_systems import AutonomousSystems
 from ebpf_net.reducer.networks import parse_networks
@@ -354,3 +354,18 @@ def test_service_is_told_to_the_right_row_where_others_were_left_out(node):
     some_rows = node.name(*edges, kept=[False, True, True])
     assert some_rows == all_rows[1:]
     assert some_rows[1][0]["service.name"] == "database"
+
+
+@pytest.mark.parametrize("detail", [FULL, COARSE])
+def test_pod_of_an_unknown_process_is_found_by_its_own_address(node, detail):
+    node.detail = detail
+    edges = [
+        (HOST, client_row(own, DATABASE, 5432))
+        for own in (WEB, DATABASE, "192.168.0.1")
+    ]
+    names = [short(own) for own, _ in node.name(*edges)]
+    assert names == [
+        ("web", "K8S_CONTAINER"),
+        ("database", "K8S_CONTAINER"),
+        ("(unknown)", "PROCESS"),
+    ]
