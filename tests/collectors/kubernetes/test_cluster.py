@@ -224,6 +224,14 @@ def test_owners_are_told_when_they_come():
     assert watched.cluster.unresolved() == 0
 
 
+def test_what_a_snapshot_had_no_room_for_is_told_after_it():
+    watched = Watched()
+    watched.put(make_pod(uid="a"), make_pod(uid="b"))
+    watched.cluster.changes()
+    watched.cluster.tell_again([{"kubernetes_pods": {"pod_uid": ["b", "gone"]}}])
+    assert watched.told("pods", "pod_uid") == [("b",)]
+
+
 def test_rows_are_counted():
     watched = Watched()
     watched.put(make_pod())

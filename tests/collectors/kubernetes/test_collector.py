@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from tests.collectors.kubernetes.fake_api import FakeApi, failed
 from tests.collectors.kubernetes.told import Told
@@ -20,7 +19,6 @@ from ebpf_net.collectors.kubernetes.api import ApiServer
 from ebpf_net.collectors.kubernetes.collector import (
     CollectorOptions,
     KubernetesCollector,
-    split_tables,
 )
 from ebpf_net.collectors.kubernetes.credentials import Credentials
 from ebpf_net.collectors.kubernetes.lease import LeaseOptions
@@ -247,18 +245,3 @@ def test_it_waits_for_an_api_server_that_is_away(caplog):
         api.close()
     assert told.headers == []
     assert "cannot ask the API server at" in caplog.text
-
-
-def test_many_rows_are_several_batches():
-    tables = {
-        "a": {"key": [str(row) for row in range(60_000)], "n": np.arange(60_000)},
-        "b": {"key": ["x"]},
-        "c": {"key": []},
-    }
-    parts = list(split_tables(tables))
-    assert [{name: len(part[name]["key"]) for name in part} for part in parts] == [
-        {"a": 50_000},
-        {"a": 10_000, "b": 1},
-    ]
-    assert parts[1]["a"]["key"][0] == "50000"
-    assert parts[1]["a"]["n"][0] == 50_000

@@ -3,7 +3,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from tests.collectors.kubernetes.fake_api import Answer, FakeApi, failed
+from tests.collectors.kubernetes.fake_api import HOLD, Answer, FakeApi, failed
 from tests.world.waiting import wait_until
 
 from ebpf_net.collectors.clock import SystemClock
@@ -148,6 +148,15 @@ def test_a_leader_goes_on_while_the_server_is_away():
             fake.clock.advance(SECOND_NS // 10)
             fake.wait_for_requests(count)
             assert fake.replica.leads()
+
+
+def test_a_leader_goes_on_while_the_server_is_silent():
+    with faked(lease_of("me"), Answer(b"{}"), *[HOLD] * 1000, duration=0.3) as fake:
+        wait_until(fake.replica.leads, 10)
+        for count in (4, 6, 8):
+            fake.clock.advance(SECOND_NS // 5)
+            fake.wait_for_requests(count)
+            wait_until(fake.replica.leads, 10)
 
 
 def test_a_leader_that_slept_is_not_sure_until_it_has_asked():

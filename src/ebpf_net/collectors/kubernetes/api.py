@@ -118,16 +118,17 @@ class ApiServer:
         path: str,
         query: Mapping[str, str] | None = None,
         accept: str = "application/json",
+        seconds: float = _REQUEST_SECONDS,
     ) -> bytes:
         """Return what is at a path; raises ApiError."""
         headers = {"Accept": accept, "Accept-Encoding": "gzip"}
-        response = self._open("GET", path, query, headers, None, _REQUEST_SECONDS)
+        response = self._open("GET", path, query, headers, None, seconds)
         return self._body(response)
 
-    def send(self, method: str, path: str, body: bytes) -> bytes:
+    def send(self, method: str, path: str, body: bytes, seconds: float) -> bytes:
         """Create or replace an object and return it; raises ApiError."""
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
-        response = self._open(method, path, None, headers, body, _CONNECT_SECONDS)
+        response = self._open(method, path, None, headers, body, seconds)
         return self._body(response)
 
     def watch(
@@ -181,7 +182,9 @@ class ApiServer:
                 url,
                 body=body,
                 headers={**own, **headers},
-                timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=seconds),
+                timeout=urllib3.Timeout(
+                    total=seconds, connect=min(_CONNECT_SECONDS, seconds)
+                ),
                 retries=False,
                 redirect=False,
                 preload_content=False,

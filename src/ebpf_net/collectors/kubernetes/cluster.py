@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ebpf_net.collectors.clock import Clock
@@ -136,6 +136,13 @@ class Cluster:
         with self._lock:
             self._settle()
             return {name: rows.snapshot() for name, rows in self._rows.items()}
+
+    def tell_again(self, parts: Iterable[Mapping[str, Table]]) -> None:
+        """Take these rows as changed, because a snapshot had no room for them."""
+        with self._lock:
+            for part in parts:
+                for name, table in part.items():
+                    self._rows[name].tell_again(next(iter(table.values())))
 
     def forget_changes(self) -> None:
         """Take all there is as told, because a snapshot will tell it."""

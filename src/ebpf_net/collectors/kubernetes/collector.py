@@ -10,13 +10,12 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ebpf_net.collectors.batches import BatchMaker
 from ebpf_net.collectors.clock import Clock
-from ebpf_net.collectors.encode import Table, count_rows
 from ebpf_net.collectors.free_memory import return_free_memory
 from ebpf_net.collectors.kubernetes.api import ApiError, ApiServer
 from ebpf_net.collectors.kubernetes.cluster import Cluster, ClusterOptions
@@ -24,6 +23,7 @@ from ebpf_net.collectors.kubernetes.identity import find_cluster_uid
 from ebpf_net.collectors.kubernetes.lease import Election, LeaseOptions
 from ebpf_net.collectors.kubernetes.reflector import Pace, Reflector
 from ebpf_net.collectors.kubernetes.resources import RESOURCES
+from ebpf_net.collectors.kubernetes.table_parts import split_tables
 from ebpf_net.intake.batch import Batch
 
 _SECOND_NS = 1_000_000_000
@@ -34,7 +34,6 @@ _LIST_SECONDS = 30.0
 """Waited for all resources to be listed; then what there is is told."""
 _OWNER_SECONDS = 0.3
 """Waited at a window's end for owners of new pods."""
-_MAX_PART_ROWS = 50_000
 _MAX_BACKOFF_SECONDS = 15.0
 
 logger = logging.getLogger(__name__)
@@ -146,7 +145,9 @@ class KubernetesCollector:
 
         def snapshot() -> Batch:
             with self._told_lock:
-                return batches.snapshot(self._cluster.snapshot())
+                first, *rest = split_tables(self._cluster.snapshot())
+                self._cluster.tell_again(rest)  # with the next window
+                return batches.snapshot(first)
 
         self._sender = sender = self._connect(snapshot)
         logger.info("telling of cluster %s", collector.partition("-")[2])
@@ -158,7 +159,9 @@ class KubernetesCollector:
                 self._tell(batches, sender, start_ns, self._clock.wall_ns())
         finally:
             self._sender = None
-            if not sender.close(_FLUSH_SECONDS):
+            # What another one tells meanwhile must not be followed by what is older.
+            taken = sender.close(_FLUSH_SECONDS if self._leads() else 0.0)
+            if not taken:
                 logger.warning("the reducer has not taken all; the rest waits on disk")
 
     def _tell_window(
@@ -263,21 +266,3 @@ class KubernetesCollector:
         self._wake.wait(seconds)
         if not self._stopped.is_set():
             self._wake.clear()
-
-
-def split_tables(tables: dict[str, Table]) -> Iterator[dict[str, Table]]:
-    """Yield parts small enough for a batch each."""
-    part: dict[str, Table] = {}
-    left = _MAX_PART_ROWS
-    for name, table in tables.items():
-        length, first = count_rows({name: table}), 0
-        while first < length:
-            last = min(length, first + left)
-            part[name] = {key: values[first:last] for key, values in table.items()}
-            left -= last - first
-            first = last
-            if not left:
-                yield part
-                part, left = {}, _MAX_PART_ROWS
-    if part:
-        yield part

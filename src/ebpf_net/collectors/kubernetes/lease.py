@@ -144,6 +144,11 @@ class Election:
     def _poll_seconds(self) -> float:
         return self._options.duration_seconds / 15
 
+    @property
+    def _request_seconds(self) -> float:
+        """To look and to renew takes two requests, within the duration."""
+        return self._options.duration_seconds / 3
+
     def _try(self) -> None:
         """Create, renew, take over or only look at the Lease."""
         began_ns = self._clock.monotonic_ns()
@@ -210,7 +215,8 @@ class Election:
 
     def _get(self) -> _Lease | None:
         try:
-            body = self._api.get(f"{self._path}/{self._options.name}")
+            path = f"{self._path}/{self._options.name}"
+            body = self._api.get(path, seconds=self._request_seconds)
         except ApiError as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return None
@@ -219,11 +225,13 @@ class Election:
 
     def _create(self, metadata: _Metadata) -> None:
         lease = _Lease(metadata, self._spec(_now(), 0))
-        self._api.send("POST", self._path, msgspec.json.encode(lease))
+        body = msgspec.json.encode(lease)
+        self._api.send("POST", self._path, body, self._request_seconds)
 
     def _put(self, metadata: _Metadata, spec: _Spec) -> None:
         body = msgspec.json.encode(_Lease(metadata, spec))
-        self._api.send("PUT", f"{self._path}/{self._options.name}", body)
+        path = f"{self._path}/{self._options.name}"
+        self._api.send("PUT", path, body, self._request_seconds)
 
     @property
     def _path(self) -> str:

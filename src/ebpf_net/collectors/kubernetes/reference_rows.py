@@ -65,6 +65,10 @@ class ReferenceRows:
         self._changed = set()  # a cleared set keeps its memory
         self._removed = {}
 
+    def tell_again(self, keys: Iterable[object]) -> None:
+        """Take the rows of these keys as changed."""
+        self._changed.update(str(key) for key in keys if str(key) in self._rows)
+
     def snapshot(self) -> Table:
         """Return all rows."""
         return self._to_columns(list(self._rows.values()), len(self._rows))
