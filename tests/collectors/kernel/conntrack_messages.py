@@ -6,7 +6,8 @@ import ipaddress
 import struct
 from dataclasses import dataclass
 
-NEW, DELETE = 0x100, 0x102  # NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_…
+NEW = 0x100  # NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_NEW
+IN_DUMP = 2  # NLM_F_MULTI
 DONE = 3
 TCP, UDP = 6, 17
 
@@ -24,12 +25,12 @@ class Packet:
         return Packet(self.dest, self.source, self.protocol)
 
 
-def message(before: Packet, after: Packet, kind: int = NEW) -> bytes:
-    """Return the event of a connection whose first packet a namespace changes so."""
+def message(before: Packet, after: Packet, flags: int = 0) -> bytes:
+    """Return the event of a connection whose packets a namespace changes so."""
     body = struct.pack("=BBH", 2, 0, 0)
     body += _nested(1, _tuple(before)) + _nested(2, _tuple(after.reply()))
     body += _attribute(3, struct.pack(">I", 0x10))
-    return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body
+    return struct.pack("=IHHII", 16 + len(body), NEW, flags, 0, 0) + body
 
 
 def end_of_dump() -> bytes:

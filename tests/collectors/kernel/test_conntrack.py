@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.collectors.kernel.conntrack_messages import (
-    DELETE,
+    IN_DUMP,
     TCP,
     UDP,
     Packet,
@@ -48,12 +48,18 @@ def hear(
     before: Packet,
     after: Packet,
     netns: int = HOST,
-    kind: int = 0x100,
+    flags: int = 0,
     times: tuple[int, int] = (0, 1),
     is_private: bool = False,
 ) -> None:
     listening = Listening(netns, *times, is_private)
-    assert table.take(message(before, after, kind), listening) == 0
+    assert table.take(message(before, after, flags), listening) == 0
+
+
+def lose_all(table: ConntrackTable, now_ns: int, netns: int = HOST) -> None:
+    """Say that a dump showed nothing."""
+    table.begin_dumps()
+    table.end_dumps(netns, now_ns)
 
 
 def ask(
@@ -63,6 +69,7 @@ def ask(
     netns: int = POD,
     time_ns: int = 100,
     cookie: int = 0,
+    is_closing: bool = False,
 ) -> tuple[int, Told]:
     """Ask about the socket at the packet's source, or its destination if a server."""
     ends = [packet.source.split(), packet.dest.split()]
@@ -80,6 +87,7 @@ def ask(
             until_ns=np.array([time_ns], np.uint64),
             cookies=np.array([cookie], np.uint64),
             roles=np.array([role], np.uint8),
+            are_closing=np.array([is_closing]),
             protocol=packet.protocol,
         ),
         HOST,
@@ -178,7 +186,7 @@ def test_others_that_agree_are_believed(table: ConntrackTable) -> None:
 
 def test_port_used_again_is_attributed_by_time(table: ConntrackTable) -> None:
     hear(table, ASKED, MADE, times=(0, 10))
-    hear(table, ASKED, MADE, kind=DELETE, times=(50, 60))
+    lose_all(table, 60)
     again = Packet(MADE.source, "10.0.0.3 8080")
     hear(table, ASKED, again, times=(70, 80))
     servers = {
@@ -197,7 +205,7 @@ def test_next_owner_of_a_port_is_not_taken_for_the_last_one(
     table: ConntrackTable,
 ) -> None:
     hear(table, ASKED, MADE, times=(0, 10))
-    hear(table, ASKED, MADE, kind=DELETE, times=(50, 60))
+    lose_all(table, 60)
     assert ask(table, MADE, Role.SERVER, time_ns=61)[0] == Outcome.AS_SEEN
 
 
@@ -206,7 +214,7 @@ def test_socket_keeps_its_translation_when_the_entry_ends_first(
 ) -> None:
     hear(table, ASKED, MADE)
     ask(table, ASKED, Role.CLIENT, cookie=7)
-    hear(table, ASKED, MADE, kind=DELETE, times=(100, 200))
+    lose_all(table, 200)
     for cookie, outcome in ((7, Outcome.CLIENT), (8, Outcome.AS_SEEN)):
         assert ask(table, ASKED, Role.CLIENT, time_ns=900, cookie=cookie)[0] == outcome
 
@@ -238,6 +246,32 @@ def test_unknown_role_is_told_by_the_translation(table: ConntrackTable) -> None:
     assert ask(table, udp[1].reply(), Role.UNKNOWN)[0] == Outcome.SERVER
 
 
+def test_other_end_may_close_later_and_the_next_owner_much_later(
+    table: ConntrackTable,
+) -> None:
+    hear(table, ASKED, MADE)
+    closed_ns, minute_ns = 1000, 60 * 10**9
+    ask(table, ASKED, Role.CLIENT, time_ns=closed_ns, cookie=7, is_closing=True)
+    for time_ns, outcome in (
+        (closed_ns + minute_ns, Outcome.SERVER),
+        (closed_ns + minute_ns + 1, Outcome.AS_SEEN),
+    ):
+        assert ask(table, MADE, Role.SERVER, time_ns=time_ns)[0] == outcome
+
+
+@pytest.mark.parametrize(
+    ("flags", "outcome"), [(0, Outcome.SERVER), (IN_DUMP, Outcome.AS_SEEN)]
+)
+def test_closed_connection_begins_again_by_an_event_and_not_by_a_dump(
+    table: ConntrackTable, flags: int, outcome: int
+) -> None:
+    hear(table, ASKED, MADE)
+    ask(table, ASKED, Role.CLIENT, time_ns=1000, is_closing=True)
+    hear(table, ASKED, MADE, flags=flags, times=(2000, 3000))
+    assert len(table) == 1
+    assert ask(table, MADE, Role.SERVER, time_ns=100 * 10**9)[0] == outcome
+
+
 def test_full_table_forgets_and_counts_live_ones(table: ConntrackTable) -> None:
     for port in range(100):
         asked = Packet(f"{CLIENT} {port + 1}", f"{VIP} 80")
@@ -250,7 +284,7 @@ def test_full_table_forgets_first_what_has_ended(table: ConntrackTable) -> None:
     packets = [Packet(f"{CLIENT} {port}", f"{VIP} 80") for port in range(1, 129)]
     for packet in packets[:64]:
         hear(table, packet, Packet(packet.source, f"{SERVER} 8080"))
-        hear(table, packet, Packet(packet.source, f"{SERVER} 8080"), kind=DELETE)
+    lose_all(table, 10)
     for packet in packets[64:]:
         hear(table, packet, Packet(packet.source, f"{SERVER} 8080"))
     assert table.evicted == 0

@@ -26,6 +26,7 @@ from ebpf_net.collectors.kernel.conntrack import (
 )
 from ebpf_net.collectors.kernel.conntrack_opener import ConntrackOpener, Nat, Status
 from ebpf_net.collectors.kernel.network_namespaces import NetworkNamespaces
+from ebpf_net.collectors.kernel.records import TcpFlag
 from ebpf_net.collectors.kernel.translations import (
     FORGET_AFTER_WINDOWS,
     Int64s,
@@ -38,9 +39,10 @@ Records = npt.NDArray[Any]
 
 _LOG = logging.getLogger(__name__)
 _CHECKS_A_WINDOW = 100  # of namespaces that did not translate at their last check
-_TELL_EVERY_WINDOWS = FORGET_AFTER_WINDOWS // 3
-_KEEP_ENDED_NS = 120_000_000_000  # for sockets that outlive their connection's entry
+_TIDY_EVERY_WINDOWS = FORGET_AFTER_WINDOWS // 3
+_KEEP_ENDED_NS = 30_000_000_000  # for sockets that outlive their connection's entry
 _ALWAYS = Nat.NFTABLES | Nat.IPTABLES | Nat.IPVS
+_ENDED = TcpFlag.CLOSED | TcpFlag.FAILED
 _END_OF_TIME = np.iinfo(np.uint64).max
 
 
@@ -114,7 +116,8 @@ class AddressTranslation:
             ).is_private = True
         for netns in self._to_check():
             self._check(netns, self._places[netns])
-        self._connections.forget_ended(max(0, self._monotonic_ns() - _KEEP_ENDED_NS))
+        if self._is_time_to_tidy():
+            self._tidy()
 
     def listen(self) -> None:
         """Take what connection tracking has told since the last time."""
@@ -137,6 +140,7 @@ class AddressTranslation:
             until_ns=records["time_ns"],
             cookies=records["cookie"],
             roles=roles.astype(np.uint8),
+            are_closing=(records["flags"] & _ENDED) != 0,
             protocol=Protocol.TCP,
         )
         return self._resolve(records, sockets)
@@ -156,6 +160,7 @@ class AddressTranslation:
             until_ns=np.full(keys.size, _END_OF_TIME, np.uint64),
             cookies=np.zeros(keys.size, np.uint64),
             roles=values["role"],
+            are_closing=np.zeros(keys.size, np.bool_),
             protocol=Protocol.UDP,
         )
         return self._resolve(keys, sockets)
@@ -163,7 +168,7 @@ class AddressTranslation:
     def end_window(self, in_use: Int64s) -> Table:
         """Return changes of the reference table; ``in_use`` are the window's ids."""
         self.listen()
-        every = self._looks % _TELL_EVERY_WINDOWS == 0
+        every = self._looks % _TIDY_EVERY_WINDOWS == 0
         # What was heard last may yet go on in a namespace that was asked before.
         before_ns = max(0, self._since_ns - 1)
         told = self._connections.tell(self._host, before_ns, every=every)
@@ -205,14 +210,15 @@ class AddressTranslation:
         found = (outcomes == Outcome.CLIENT) | (outcomes == Outcome.SERVER)
         if not found.any():
             return None
-        self._observe(translations, np.flatnonzero(found))
+        self._observe(translations)
         return true_ends(records, outcomes, translations)
 
-    def _observe(self, translations: Translations, found: Int64s) -> None:
+    def _observe(self, translations: Translations) -> None:
         """Take note of those in use; those without a row have no id."""
         with self._lock:
-            has_row = self._table.observe(translations[found])
-        translations["translation_id"][found[~has_row]] = 0
+            has_row = self._table.observe(translations)
+        if not has_row.all():
+            translations["translation_id"][~has_row] = 0
 
     def _to_check(self) -> list[int]:
         """Return the namespaces to check: those new, and some of the others in turn."""
@@ -244,10 +250,23 @@ class AddressTranslation:
         elif self._is_done(netns, place):
             _stop_listening(place)
 
+    def _is_time_to_tidy(self) -> bool:
+        """Say whether to look for connections that ended without a word."""
+        is_crowded = 4 * len(self._connections) > 3 * self._options.max_connections
+        return is_crowded or self._looks % _TIDY_EVERY_WINDOWS == 0
+
+    def _tidy(self) -> None:
+        for netns, place in self._places.items():
+            if place.events >= 0:
+                self._redump(netns, place)
+        now_ns = self._monotonic_ns()
+        self._connections.forget_ended(max(0, now_ns - _KEEP_ENDED_NS))
+
     def _is_done(self, netns: int, place: _Place) -> bool:
         if place.events < 0 or place.nat:
             return False
         self._drain(netns, place)
+        self._redump(netns, place)
         return not self._connections.count_live(netns)
 
     def _begin(self, netns: int, place: _Place) -> None:
@@ -266,11 +285,17 @@ class AddressTranslation:
         if not overruns:
             return
         self._overruns += overruns
+        if not self._redump(netns, place):
+            self._lost_overruns += overruns
+
+    def _redump(self, netns: int, place: _Place) -> bool:
+        """Learn anew what is there; False if that cannot be."""
         try:
             self._dump(netns, place, self._since_ns)
         except OSError as error:
-            self._lost_overruns += overruns
             self._refuse(error)
+            return False
+        return True
 
     def _dump(self, netns: int, place: _Place, since_ns: int) -> None:
         """Learn of all that is there: two dumps, as the kernel selects by one bit."""

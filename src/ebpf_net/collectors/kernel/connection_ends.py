@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from ebpf_net.collectors.kernel.addresses import address_halves
-from ebpf_net.collectors.kernel.conntrack import Outcome, Translations
+from ebpf_net.collectors.kernel.conntrack import (
+    TRANSLATION,
+    Outcome,
+    Translations,
+)
 
 Int64s = npt.NDArray[np.int64]
 Halves = tuple[Int64s, Int64s]
+
+_WORD_BYTES = 8
+_WORDS = TRANSLATION.itemsize // _WORD_BYTES
+_OFFSETS: Mapping[str, Any] = TRANSLATION.fields or {}
+_FIRST_WORD = {end: _OFFSETS[end][1] // _WORD_BYTES for end in ("client", "server")}
 
 
 @dataclass(frozen=True)
@@ -45,26 +55,23 @@ def true_ends(
 ) -> ConnectionEnds:
     """Return what the sockets see, or what their translations tell."""
     ends = ends_as_seen(records)
+    # As words: NumPy copies structures field by field.
+    words = translations.view(">i8").reshape(-1, _WORDS)
     for outcome, local, remote in (
         (Outcome.CLIENT, "client", "server"),
         (Outcome.SERVER, "server", "client"),
     ):
         positions = np.flatnonzero(outcomes == outcome)
-        told = translations[positions]
-        _put_end(ends.local, ends.ports[0], positions, told, local)
-        _put_end(ends.remote, ends.ports[1], positions, told, remote)
-        ends.translation_ids[positions] = told["translation_id"]
+        if not positions.size:
+            continue
+        for halves, ports, end in (
+            (ends.local, ends.ports[0], local),
+            (ends.remote, ends.ports[1], remote),
+        ):
+            word = _FIRST_WORD[end]
+            halves[0][positions] = words[positions, word]
+            halves[1][positions] = words[positions, word + 1]
+            ports[positions] = translations[f"{end}_port"][positions]
+        ids = translations["translation_id"][positions]
+        ends.translation_ids[positions] = ids
     return ends
-
-
-def _put_end(
-    halves: Halves,
-    ports: Int64s,
-    positions: Int64s,
-    translations: Translations,
-    end: str,
-) -> None:
-    if positions.size:
-        high, low = address_halves(translations[end])
-        halves[0][positions], halves[1][positions] = high, low
-        ports[positions] = translations[f"{end}_port"]

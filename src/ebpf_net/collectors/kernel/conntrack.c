@@ -214,20 +214,6 @@ static uint32_t take_entry(struct ebn_conntrack *table)
 	return number;
 }
 
-static uint32_t find_live(struct ebn_conntrack *table, const struct tuple *before, uint32_t netns)
-{
-	uint32_t number = *chain_of(table, BEFORE, before);
-
-	while (number != NOTHING) {
-		const struct entry *entry = &table->entries[number];
-
-		if (entry->netns == netns && !entry->ended_ns && is_equal(&entry->before, before))
-			return number;
-		number = entry->next[BEFORE];
-	}
-	return NOTHING;
-}
-
 struct ebn_listening {
 	uint64_t since_ns; /* when we listened before, 0: never; CLOCK_MONOTONIC */
 	uint64_t now_ns;
@@ -239,19 +225,40 @@ struct heard {
 	struct tuple before;
 	struct tuple after;
 	struct ebn_listening listening;
+	bool in_dump;
 };
+
+/* The version of a connection that is there, or that has closed not long ago. */
+static struct entry *find_present(struct ebn_conntrack *table, const struct heard *heard)
+{
+	uint32_t number = *chain_of(table, BEFORE, &heard->before);
+
+	while (number != NOTHING) {
+		struct entry *entry = &table->entries[number];
+
+		if (entry->netns == heard->listening.netns &&
+		    (!entry->ended_ns || entry->ended_ns > heard->listening.now_ns) &&
+		    is_equal(&entry->before, &heard->before))
+			return entry;
+		number = entry->next[BEFORE];
+	}
+	return NULL;
+}
 
 static void add(struct ebn_conntrack *table, const struct heard *heard)
 {
-	uint32_t number = find_live(table, &heard->before, heard->listening.netns);
-	struct entry *entry;
+	struct entry *entry = find_present(table, heard);
+	uint32_t number;
 
-	if (number != NOTHING) {
-		entry = &table->entries[number];
-		entry->dump = table->dump;
-		if (is_equal(&entry->after, &heard->after))
+	if (entry) {
+		if (is_equal(&entry->after, &heard->after)) {
+			entry->dump = table->dump;
+			/* A port is used again; a dump only shows what waits to be forgotten. */
+			if (!heard->in_dump)
+				entry->ended_ns = 0;
 			return;
-		entry->ended_ns = heard->listening.now_ns; /* and we have not heard of its end */
+		}
+		entry->ended_ns = heard->listening.now_ns;
 	}
 	number = take_entry(table);
 	if (number == NOTHING)
@@ -266,14 +273,6 @@ static void add(struct ebn_conntrack *table, const struct heard *heard)
 				.taken = true,
 				.recent = true};
 	link_entry(table, number);
-}
-
-static void end(struct ebn_conntrack *table, const struct heard *heard)
-{
-	uint32_t number = find_live(table, &heard->before, heard->listening.netns);
-
-	if (number != NOTHING && is_equal(&table->entries[number].after, &heard->after))
-		table->entries[number].ended_ns = heard->listening.now_ns;
 }
 
 /* ---- what netlink says ---- */
@@ -385,8 +384,7 @@ static struct tuple reverse(const struct tuple *tuple)
 }
 
 /* A message without its header. IPVS sets no status bit, so the tuples are compared. */
-static void take_connection(struct ebn_conntrack *table, bool is_end, struct span rest,
-			    struct heard *heard)
+static void take_connection(struct ebn_conntrack *table, struct span rest, struct heard *heard)
 {
 	struct tuple reply;
 	struct span value;
@@ -408,10 +406,7 @@ static void take_connection(struct ebn_conntrack *table, bool is_end, struct spa
 	if (is_equal(&heard->before, &heard->after))
 		return;
 	table->events++;
-	if (is_end)
-		end(table, heard);
-	else
-		add(table, heard);
+	add(table, heard);
 }
 
 enum {
@@ -441,10 +436,9 @@ static int take_datagram(struct ebn_conntrack *table, struct span rest, struct h
 				memcpy(&error, body.at, sizeof(error));
 			return error < 0 ? error : DONE;
 		}
+		heard->in_dump = header.nlmsg_flags & NLM_F_MULTI;
 		if (header.nlmsg_type == (NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_NEW))
-			take_connection(table, false, body, heard);
-		if (header.nlmsg_type == (NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE))
-			take_connection(table, true, body, heard);
+			take_connection(table, body, heard);
 		if (NLMSG_ALIGN(header.nlmsg_len) >= rest.end - rest.at)
 			break;
 		rest.at += NLMSG_ALIGN(header.nlmsg_len);
@@ -527,8 +521,8 @@ static void ebn_conntrack_end_dump(struct ebn_conntrack *table, uint32_t netns, 
 	for (uint32_t number = 0; number < table->used; number++) {
 		struct entry *entry = &table->entries[number];
 
-		if (entry->taken && entry->netns == netns && !entry->ended_ns &&
-		    entry->dump != table->dump)
+		if (entry->taken && entry->netns == netns && entry->dump != table->dump &&
+		    (!entry->ended_ns || entry->ended_ns > now_ns))
 			entry->ended_ns = now_ns;
 	}
 }
@@ -564,6 +558,12 @@ enum {
 	MAX_STEPS = 4
 };
 
+/*
+ * Connection tracking knows a closed connection for as long as its packets may still come, and the
+ * other end may be here and not have closed.
+ */
+static const uint64_t LINGER_NS = 60000000000ull;
+
 struct question {
 	uint32_t netns;	  /* of the socket */
 	uint32_t host;	  /* of the first process */
@@ -571,6 +571,7 @@ struct question {
 	uint64_t until_ns;
 	uint64_t cookie; /* 0: asked about once */
 	int end;	 /* CLIENT or SERVER */
+	bool is_closing;
 };
 
 static bool is_valid(const struct entry *entry, const struct question *question)
@@ -653,6 +654,8 @@ static int follow(struct ebn_conntrack *table, enum side side, struct tuple *tup
 			break;
 		if (question->cookie)
 			entry->cookies[question->end - 1] = question->cookie;
+		if (question->is_closing && !entry->ended_ns)
+			entry->ended_ns = question->until_ns + LINGER_NS;
 		entry->recent = true;
 		*tuple = *tuple_of(entry, !side);
 		not_in = entry->netns;
@@ -738,6 +741,7 @@ struct ebn_sockets {
 	const uint64_t *until_ns;
 	const uint64_t *cookies;
 	const uint8_t *roles;
+	const uint8_t *are_closing;
 	uint64_t count;
 	uint32_t protocol;
 	uint32_t host_netns;
@@ -754,6 +758,7 @@ static int resolve_as(struct ebn_conntrack *table, const struct ebn_sockets *soc
 				    .from_ns = sockets->from_ns[i],
 				    .until_ns = sockets->until_ns[i],
 				    .cookie = sockets->cookies[i],
+				    .is_closing = sockets->are_closing[i],
 				    .end = end};
 
 	memcpy(seen.source, (const char *)sockets->local + 16 * i, 16);

@@ -61,6 +61,7 @@ class Sockets:
     until_ns: npt.NDArray[np.uint64]
     cookies: npt.NDArray[np.uint64]
     roles: npt.NDArray[np.uint8]
+    are_closing: npt.NDArray[np.bool_]
     protocol: int
 
     def __len__(self) -> int:
@@ -193,6 +194,7 @@ _COLUMNS = {
     "until_ns": "uint64_t *",
     "cookies": "uint64_t *",
     "roles": "uint8_t *",
+    "are_closing": "uint8_t *",
 }
 
 

@@ -270,11 +270,9 @@ static int filter_translated(int netlink)
 
 static int open_events(uint32_t argument)
 {
-	struct sockaddr_nl groups = {
-		.nl_family = AF_NETLINK,
-		.nl_groups =
-			1u << (NFNLGRP_CONNTRACK_NEW - 1) | 1u << (NFNLGRP_CONNTRACK_DESTROY - 1),
-	};
+	/* An end is told by the socket, or by a dump: each event costs as much as its beginning. */
+	struct sockaddr_nl groups = {.nl_family = AF_NETLINK,
+				     .nl_groups = 1u << (NFNLGRP_CONNTRACK_NEW - 1)};
 	int size = argument & ~ALL_EVENTS, netlink = open_netlink();
 
 	if (netlink < 0)

@@ -38,9 +38,11 @@ class TranslationTable:
         return int(self._rows.size)
 
     def observe(self, translations: Translations) -> npt.NDArray[np.bool_]:
-        """Take note of translations in use; return which of them have a row."""
+        """Take note of translations in use, but for id 0; return which have a row."""
         ids = translations["translation_id"]
         distinct, first = np.unique(ids, return_index=True)
+        if distinct.size and not distinct[0]:
+            distinct, first = distinct[1:], first[1:]
         places, known = self._find(distinct)
         self._last_seen[places[known]] = self._window
         new = np.flatnonzero(~known)
@@ -50,7 +52,8 @@ class TranslationTable:
         if new.size:
             self._insert(places[new], translations[first[new]])
         if new.size == np.count_nonzero(~known):
-            return np.ones(ids.size, np.bool_)
+            has_row: npt.NDArray[np.bool_] = ids != 0
+            return has_row
         return self._find(ids)[1]
 
     def sweep(self, in_use: Int64s) -> None:
