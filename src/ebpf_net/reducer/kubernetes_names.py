@@ -195,18 +195,8 @@ def _address_rows(clusters: Clusters) -> _Rows:
         uid = f"{name.removesuffix('s')}_uid"
         found = clusters.rows_by(name, uid).find_within(cluster, table["owner_uid"])
         owner = np.where(owner >= 0, owner, found)
-    made = _Rows(
-        cluster,
-        int64_column(table, "address_high"),
-        int64_column(table, "address_low"),
-        int64_column(table, "port") << 8 | int64_column(table, "protocol"),
-        owner,
-        kind,
-        int64_column(table, "from_ns"),
-        int64_column(table, "until_ns"),
-        _rank(table["address_key"]),
-    )
-    return _with_public(made)
+    span = int64_column(table, "from_ns"), int64_column(table, "until_ns")
+    return _with_public(_make_rows(table, owner, kind, span, "address_key"))
 
 
 def _endpoint_rows(clusters: Clusters) -> _Rows:
@@ -220,18 +210,20 @@ def _endpoint_rows(clusters: Clusters) -> _Rows:
     pod = np.where(pick(on_host, pod, 0) == 1, pod, NOBODY)
     service = services.find_within(cluster, table["service_uid"])
     is_pod = ~is_blank(table["pod_uid"])
+    owner = np.where(is_pod, pod, service)
+    kind = np.where(is_pod, _KINDS.index("pod"), _KINDS.index("service"))
     always = np.zeros(len(cluster), np.int64)
-    return _Rows(
-        cluster,
-        int64_column(table, "address_high"),
-        int64_column(table, "address_low"),
-        int64_column(table, "port") << 8 | int64_column(table, "protocol"),
-        np.where(is_pod, pod, service),
-        np.where(is_pod, _KINDS.index("pod"), _KINDS.index("service")),
-        always,
-        always,
-        _rank(table["endpoint_key"]),
-    )
+    return _make_rows(table, owner, kind, (always, always), "endpoint_key")
+
+
+def _make_rows(
+    table: pa.Table, owner: Int64, kind: Int64, span: tuple[Int64, Int64], text: str
+) -> _Rows:
+    cluster = int64_column(table, "cluster")
+    high, low = (int64_column(table, f"address_{half}") for half in ("high", "low"))
+    service = int64_column(table, "port") << 8 | int64_column(table, "protocol")
+    ties = _ties(combine(cluster, high, low, service, kind, span[0]), table[text])
+    return _Rows(cluster, high, low, service, owner, kind, *span, ties)
 
 
 def _shared(rows: _Rows) -> Lookup:
@@ -290,11 +282,12 @@ class _ServiceClaims:
         return found
 
 
-def _rank(column: pa.ChunkedArray[Any]) -> Int64:
-    """Return the place of each text in their order."""
-    if not len(column):
-        return np.empty(0, np.int64)
-    order = pc.sort_indices(column.combine_chunks()).to_numpy()
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    return rank
+def _ties(key: Int64, column: pa.ChunkedArray[Any]) -> Int64:
+    """Return the order of the texts of rows with the same key; 0 where it is alone."""
+    ties = np.zeros(len(key), np.int64)
+    _, number, count = np.unique(key, return_inverse=True, return_counts=True)
+    again = np.flatnonzero(count[number] > 1)
+    if len(again):
+        order = pc.sort_indices(column.take(again)).to_numpy()
+        ties[again[order]] = np.arange(len(order))
+    return ties
