@@ -202,4 +202,11 @@ def test_totals_are_the_clients_whoever_of_the_servers_reports(
         closed += close(reducer, window)
     closed += close(reducer, WINDOWS + 2)
     reducer.close()
-    assert totals(closed, "bytes")["bytes"] == sum(size for _, _, size, _ in made)
+    # What only one end has seen before both looked may be taken for something else.
+    loose = sum(
+        size
+        for _, tick, size, _ in made
+        if len({sum(look < tick for look in ends) for ends in looks}) > 1
+    )
+    counted = totals(closed, "bytes").get("bytes", 0)
+    assert abs(counted - sum(size for _, _, size, _ in made)) <= loose

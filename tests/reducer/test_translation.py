@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from ebpf_net.reducer.keys import text_key
+from ebpf_net.reducer.pipeline import Reducer
 from ebpf_net.reducer.rows import Rows, concat_rows, make_rows
 from ebpf_net.reducer.translation import translate
 from ebpf_net.testing.tables import (
+    START_NS,
+    WINDOW_NS,
     client_row,
+    make_batch,
+    make_header,
     make_table,
     server_row,
     split_address,
@@ -213,3 +221,78 @@ def test_repeated_and_empty_translations_are_one():
     )
     translated = translate(BALANCED_ROWS, table, nobody)
     assert destinations(translated.rows) == [(low(SERVER), 8080, 0)]
+
+
+# -- through the whole reducer ----------------------------------------------------
+
+
+@pytest.fixture
+def reducer():
+    made = Reducer()
+    yield made
+    made.close()
+
+
+def send(reducer: Reducer, host: str, window: int, *rows: dict, known=()) -> None:
+    end = START_NS + (window + 1) * WINDOW_NS
+    tables = {
+        "hosts": [{"host_id": host, "boot_id": f"boot-{host}", "zone": host}],
+        "translations": known,
+    }
+    batch = make_batch(rows, tables=tables, header=make_header(window, collector=host))
+    reducer.add(batch, end, end)
+
+
+def exchanged(reducer: Reducer, windows: int) -> Counter:
+    """Bytes by the zones of both ends; every host is a zone."""
+    found: Counter = Counter()
+    for one in reducer.close_windows(START_NS + (windows + 3) * WINDOW_NS):
+        level = one.window.levels["az_az"]
+        zones = level.nodes["availability_zone"].to_pylist()
+        for edge in level.edges.to_pylist():
+            found[zones[edge["source"]], zones[edge["dest"]]] += edge["bytes"]
+    return +found
+
+
+def test_volume_is_counted_once_between_the_true_ends(reducer):
+    known = translation_row(CLIENT, (VIRTUAL, 80), GATEWAY, (SERVER, 8080))
+    for window in range(3):
+        row = client_row(CLIENT, VIRTUAL, 80, bytes_sent=10, bytes_received=3)
+        send(reducer, "a", window, row)
+        row = server_row(GATEWAY, SERVER, 8080, bytes_sent=3, bytes_received=10)
+        send(reducer, "b", window, row)
+        send(reducer, "c", window, known=[known])
+    assert exchanged(reducer, 3) == {("a", "b"): 30, ("b", "a"): 9}
+
+
+def test_balanced_volume_is_what_each_of_the_watched_servers_tells(reducer):
+    for window in range(3):
+        send(reducer, "a", window, client_row(CLIENT, VIRTUAL, 80, bytes_sent=10))
+        send(reducer, "b", window, server_row(CLIENT, SERVER, 8080, bytes_received=4))
+        row = server_row(CLIENT, OTHER_SERVER, 8080, bytes_received=6)
+        send(reducer, "d", window, row)
+        send(reducer, "c", window, known=BALANCED)
+    assert exchanged(reducer, 3) == {("a", "b"): 12, ("a", "d"): 18}
+
+
+def test_balanced_volume_is_the_clients_where_a_server_is_not_watched(reducer):
+    for window in range(3):
+        send(reducer, "a", window, client_row(CLIENT, VIRTUAL, 80, bytes_sent=10))
+        send(reducer, "b", window, server_row(CLIENT, SERVER, 8080, bytes_received=4))
+        send(reducer, "c", window, known=BALANCED)
+    assert exchanged(reducer, 3) == {("a", "(unknown)"): 30}
+    points = {point.name: point.value for point in reducer.metrics(0)}
+    assert points["ebpf_net.reducer.unresolved_rows"] == 3
+
+
+def test_clients_behind_one_address_keep_their_own_volume(reducer):
+    known = [
+        translation_row(client, (SERVER, 80), GATEWAY, (SERVER, 80))
+        for client in (CLIENT, OTHER_CLIENT)
+    ]
+    for window in range(3):
+        send(reducer, "a", window, client_row(CLIENT, SERVER, 80, bytes_sent=10))
+        send(reducer, "e", window, client_row(OTHER_CLIENT, SERVER, 80, bytes_sent=5))
+        send(reducer, "b", window, server_row(GATEWAY, SERVER, 80, bytes_received=15))
+        send(reducer, "c", window, known=known)
+    assert exchanged(reducer, 3) == {("a", "b"): 30, ("e", "b"): 15}

@@ -129,11 +129,14 @@ def match(
     draft = _Draft(ends, tie)
     held_groups = np.zeros(len(servers.near), np.bool_)
     held_groups[servers.of[was_held[server_rows]]] = True
+    yielding = rows.column("yields").astype(np.bool_)
     keeps = _keep_servers(draft, rows, sides, was_held[server_rows], now)
+    left_to_servers, yields = _left_to_servers(sides, yielding)
+    keeps |= left_to_servers
     decided = _decide_servers(draft, servers, pairs, held_groups, keeps, memory, now)
     _fill_clients(draft, client_rows, pairs.server_of_client[clients.of])
     endpoints = _endpoints(rows, server_rows, ends, tie)
-    known = [endpoints, *parts_of(memory.endpoints, _recent(now))]
+    known = [endpoints, *recent_endpoints(memory, now)]
     _find_servers(draft, rows, client_rows, known, now)
     draft.fill_servers(server_rows, servers, pairs, decided)
     held_rows = server_rows[was_held[server_rows]]
@@ -141,10 +144,17 @@ def match(
     fresh = np.zeros(len(servers.near), np.bool_)
     fresh[servers.of[~was_held[server_rows]]] = True
     _yield_to_servers(draft, sides, keeps)
+    draft.volume[yielding] = False
     if now.moment is Moment.LATE:
         _supersede(draft, rows, client_rows, memory, now)
+    deciding = np.flatnonzero(~yields)
     learned = Learned(
-        known_keys(clients.near, clients.far, ends.take(clients.best), ~pairs.is_near),
+        known_keys(
+            clients.near[deciding],
+            clients.far[deciding],
+            ends.take(clients.best[deciding]),
+            ~pairs.is_near[deciding],
+        ),
         _keys_only(servers, decided.counts & ~decided.held & fresh),
         endpoints,
     )
@@ -239,6 +249,22 @@ def _keep_servers(
     return keeps & servers_know_more(rows, sides, compared)
 
 
+def _left_to_servers(sides: Sides, yielding: Bool) -> tuple[Bool, Bool]:
+    """Tell of which groups of servers and of clients the servers' rows decide.
+
+    Those with a client's row that yields; what others of the group tell is in the
+    servers' rows, too.
+    """
+    clients = sides.clients
+    yields = np.zeros(len(clients.near), np.bool_)
+    yields[clients.of[yielding[sides.client_rows]]] = True
+    keeps = np.zeros(len(sides.servers.near), np.bool_)
+    paired = np.flatnonzero(sides.pairs.client_of_server >= 0)
+    client = sides.pairs.client_of_server[paired]
+    keeps[paired] = yields[clients.of[np.searchsorted(sides.client_rows, client)]]
+    return keeps, yields
+
+
 def _decide_servers(
     draft: _Draft,
     servers: Groups,
@@ -306,6 +332,11 @@ def _recent(now: Circumstances) -> range:
     # What comes after its window finds the window after it in memory, too.
     newest = now.number + (now.moment is not Moment.ON_TIME)
     return range(newest, now.number - RECENT_WINDOWS, -1)
+
+
+def recent_endpoints(memory: Memory, now: Circumstances) -> list[KnownKeys]:
+    """Return who served lately."""
+    return list(parts_of(memory.endpoints, _recent(now)))
 
 
 def _fill_clients(draft: _Draft, client_rows: Int64, peer: Int64) -> None:

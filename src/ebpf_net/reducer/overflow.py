@@ -7,8 +7,9 @@ they have left of it: it waits a window, as they may have seen something a momen
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -123,6 +124,27 @@ class Overflow:
     def __init__(self) -> None:
         self.counts = {(result, unit): 0 for result in RESULTS for unit in UNITS}
         self._ahead: dict[int, list[int]] = {}  # claims that came before their edge
+        self._waited = 0  # how many edges, the last ones, have waited twice
+
+    def postpone(
+        self, before: Rows, matching: tuple[Rows, Matched, Bool]
+    ) -> tuple[Rows, Rows]:
+        """Return edges of the window before that can go out, and those that wait on.
+
+        They do so once if a row that waits itself may tell of the same traffic.
+        """
+        rows, matched, was_held = matching
+        first = np.arange(len(before)) < len(before) - self._waited
+        self._waited = 0
+        chosen = np.flatnonzero(matched.held & ~was_held)
+        if not first.any() or not len(chosen):
+            return before, no_rows()
+        pots = _Pots(before, no_rows())
+        nothing = np.zeros(len(chosen), np.bool_)
+        claims = Claims(rows, chosen, nothing, nothing, matched.peer_reports)
+        told = np.isin(pots.of(before), pots.find(claims)) & first
+        self._waited = int(told.sum())
+        return before.take(~told), before.take(told)
 
     def settle(
         self, before: Rows, now: Rows, matching: tuple[Rows, Matched, Bool]
@@ -190,11 +212,13 @@ class Overflow:
         """Return what a restart needs."""
         return {
             "ahead": [[key, *values] for key, values in self._ahead.items()],
+            "waited": self._waited,
             "counts": [[*name, value] for name, value in self.counts.items()],
         }
 
-    def from_json(self, value: Mapping[str, Iterable[list[int]]]) -> None:
+    def from_json(self, value: Mapping[str, Any]) -> None:
         """Take what to_json returned."""
+        self._waited = value.get("waited", 0)
         self._ahead = {key: values for key, *values in value.get("ahead", ())}
         for result, unit, count in value.get("counts", ()):
             self.counts[str(result), str(unit)] = count
@@ -251,9 +275,13 @@ class _Pots:
         np.add.at(result, place, values)
         return result
 
+    def of(self, rows: Rows) -> Int64:
+        """Return the place of each overflow edge."""
+        return find(self._near, self._own[id(rows)][0])
+
     def total(self, rows: Rows, name: str) -> Int64:
         """Add up a column of overflow edges."""
-        return self.add(find(self._near, self._own[id(rows)][0]), rows.int64(name))
+        return self.add(self.of(rows), rows.int64(name))
 
     def early(self, ahead: Mapping[int, list[int]], number: int) -> Int64:
         """Return what was claimed a window ago of what comes now."""
@@ -275,7 +303,7 @@ class _Pots:
         """Return overflow edges without what was taken of them."""
         if not len(rows):
             return rows
-        place = find(self._near, self._own[id(rows)][0])
+        place = self.of(rows)
         order = np.argsort(place, kind="stable")
         starts = np.flatnonzero(np.diff(place[order], prepend=-1))
         edges = rows.edges

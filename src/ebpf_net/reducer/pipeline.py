@@ -24,7 +24,7 @@ from ebpf_net.reducer.ingest import (
     last_ends,
     source_key,
 )
-from ebpf_net.reducer.keys import Bool, text_key
+from ebpf_net.reducer.keys import Bool, Int64, text_key
 from ebpf_net.reducer.known import Names
 from ebpf_net.reducer.levels import Limits, final
 from ebpf_net.reducer.matching import (
@@ -33,8 +33,9 @@ from ebpf_net.reducer.matching import (
     Moment,
     count_gaps,
     match,
+    recent_endpoints,
 )
-from ebpf_net.reducer.memory import RECENT_WINDOWS, Memory
+from ebpf_net.reducer.memory import RECENT_WINDOWS, Memory, find_ends
 from ebpf_net.reducer.options import (
     ClosedWindow,
     Commit,
@@ -53,6 +54,7 @@ from ebpf_net.reducer.rows import (
     no_rows,
 )
 from ebpf_net.reducer.state import State, read_state, write_state
+from ebpf_net.reducer.translation import translate
 from ebpf_net.schema import REFERENCE_KEYS, InternalPoint, Window
 
 __all__ = ["ClosedWindow", "Reducer", "ReducerOptions"]
@@ -228,6 +230,8 @@ class Reducer:
                 circumstances = self._windows.circumstances(
                     due, self._held[0], self._sources
                 )
+        count = len(rows)
+        rows = self._translate(rows, circumstances)
         commits = tuple(commit_of(received.batch) for received in due.received)
         closed: list[ClosedWindow] = []
         if due.late:
@@ -243,7 +247,7 @@ class Reducer:
             parts = self._reduce_on_time(rows, circumstances, closed)
         closed.append(ClosedWindow(self._window(due.number, parts), commits))
         with self._arrivals:
-            self._waiting_rows -= len(rows)
+            self._waiting_rows -= count
         return closed
 
     def _reduce_on_time(
@@ -257,16 +261,19 @@ class Reducer:
         was_held[len(rows) :] = True
         everything = concat_rows([part for part in (rows, held) if len(part)])
         matched = self._match(everything, was_held, now)
+        matching = (everything, matched, was_held)
         crowded_before, crowded = self._overflow.settle(
-            crowded_before, crowded, (everything, matched, was_held)
+            crowded_before, crowded, matching
         )
+        crowded_before, postponed = self._overflow.postpone(crowded_before, matching)
         released = was_held & matched.volume
         if released.any():
             closed.append(self._release(held_number, everything.take(released)))
         if len(crowded_before):
             closed.append(self._release_crowded(held_number, crowded_before))
         waiting = matched.held & ~was_held
-        parts = [part for part in (everything.take(waiting), crowded) if len(part)]
+        parts = [everything.take(waiting), crowded, postponed]
+        parts = [part for part in parts if len(part)]
         self._hold(now.number, concat_rows(parts))
         kept = ~released & ~waiting
         return [self._partial(everything, matched, kept, now.number)]
@@ -293,6 +300,22 @@ class Reducer:
             is_last = header.window_end_ns == ends[header.collector]
             parts.append(rows if is_last else rows.without_open())
         return concat_rows(parts)
+
+    def _translate(self, rows: Rows, now: Circumstances) -> Rows:
+        table = self._references.tables["translations"]
+        if not table.num_rows or not len(rows):
+            return rows
+        with self._counters.stage("matching"):
+            served = rows.keys.far_endpoint[~rows.is_client]
+            known = recent_endpoints(self._memory, now)
+
+            def covered(endpoint: Int64) -> Bool:
+                reported, _ = find_ends(known, endpoint, endpoint, now.live)
+                return reported | np.isin(endpoint, served)
+
+            translated = translate(rows, table, covered)
+        self._counters.unresolved_rows += translated.unresolved
+        return translated.rows
 
     def _match(self, rows: Rows, was_held: Bool, now: Circumstances) -> Matched:
         with self._counters.stage("matching"):
