@@ -32,10 +32,14 @@ class Namespace:
         if self._holder.stdout.readline() != b"ready\n":
             raise RuntimeError("no network namespace: run as root")
 
+    @property
+    def file(self) -> str:
+        """Return the file that stands for it."""
+        return f"/proc/{self._holder.pid}/ns/net"
+
     def enter(self, *command: str | Path) -> list[str]:
         """Return the command that runs one in here."""
-        place = f"--net=/proc/{self._holder.pid}/ns/net"
-        return ["nsenter", place, "--", *map(str, command)]
+        return ["nsenter", f"--net={self.file}", "--", *map(str, command)]
 
     def close(self) -> None:
         """End it."""
