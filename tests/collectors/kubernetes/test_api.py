@@ -1,3 +1,4 @@
+import logging
 import threading
 
 import pytest
@@ -72,9 +73,28 @@ def test_an_expired_token_is_read_again(tmp_path):
 
 def test_a_server_that_is_away_is_an_error_without_a_status():
     access = Access(f"http://127.0.0.1:{free_port()}")
+    api = ApiServer(access, Credentials(access))
     with pytest.raises(ApiError, match="refused") as caught:
-        ApiServer(access, Credentials(access)).get("/api/v1/pods")
+        api.get("/api/v1/pods")
     assert caught.value.status == 0
+    assert api.status() == {"signal.kubernetes_api.answers": 0}
+
+
+def test_a_server_that_goes_and_comes_is_said_once_each(caplog):
+    caplog.set_level(logging.INFO)
+    with FakeApi([Answer(b"{}")] * 2) as fake:
+        away = Access(f"http://127.0.0.1:{free_port()}")
+        api = ApiServer(away, Credentials(away))
+        for _ in range(2):
+            with pytest.raises(ApiError):
+                api.get("/api/v1/pods")
+        api.access = Access(fake.url)
+        for _ in range(2):
+            api.get("/api/v1/pods")
+        api.close()
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first.startswith(f"cannot ask the API server at {away.server}: ")
+    assert second == f"the API server at {fake.url} answers again"
 
 
 def test_a_token_that_is_missing_is_an_error_without_a_status(tmp_path):

@@ -128,11 +128,13 @@ def test_an_api_server_that_is_started_again_is_followed(control_plane, written)
         control_plane.api.kill()
         count = len(told.windows())
         wait_until(lambda: len(told.windows()) > count + 2, 20)
+        assert told.status_of_last()["signal.kubernetes_api.answers"] == 0
         assert (uid,) in told.rows("pods", "pod_uid")
         control_plane.api.start()
         control_plane.api.wait_ready()
         new = written.pod("new", "10.4.0.2")
         told.wait_for("addresses", ("owner_uid", "until_ns"), (uid, 0), (new, 0))
+        assert told.status_of_last()["signal.kubernetes_api.answers"] == 1
         assert len({header.incarnation for header in told.headers}) == 1
 
 
@@ -244,4 +246,4 @@ def test_it_waits_for_an_api_server_that_is_away(caplog):
         assert not thread.is_alive()
         api.close()
     assert told.headers == []
-    assert "cannot ask the API server at" in caplog.text
+    assert "it is not known yet which cluster it is: m" in caplog.text

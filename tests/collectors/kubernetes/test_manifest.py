@@ -73,6 +73,7 @@ def test_the_rights_suffice(control_plane, caplog):
     assert signals == {
         **{f"signal.kubernetes_{resource.name}.watch": 1 for resource in RESOURCES},
         "signal.kubernetes_lease.held": 1,
+        "signal.kubernetes_api.answers": 1,
     }
     warnings = [one for one in caplog.records if one.levelno >= logging.WARNING]
     assert warnings == []

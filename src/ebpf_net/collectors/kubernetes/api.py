@@ -107,6 +107,7 @@ class ApiServer:
         self._lock = threading.Lock()
         self._pool: urllib3.PoolManager | None = None
         self._version: tuple[object, ...] = ()
+        self._is_away = False
         if access.server.startswith("https://"):
             try:
                 credentials.tls()
@@ -137,6 +138,10 @@ class ApiServer:
         """Begin a stream that the server ends after ``seconds``; raises ApiError."""
         headers = {"Accept": accept}
         return Watch(self._open("GET", path, query, headers, None, seconds + 30))
+
+    def status(self) -> dict[str, int]:
+        """Return whether the last request was answered."""
+        return {"signal.kubernetes_api.answers": int(not self._is_away)}
 
     def close(self) -> None:
         """Close the connections that are not in use."""
@@ -177,7 +182,7 @@ class ApiServer:
             url += f"?{urlencode(query)}"
         try:
             own = {"User-Agent": "ebpf-net", **self._credentials.headers()}
-            return self._connections().request(
+            response = self._connections().request(
                 method,
                 url,
                 body=body,
@@ -190,7 +195,24 @@ class ApiServer:
                 preload_content=False,
             )
         except (HTTPError, OSError, SettingError, CredentialsMissing) as error:
+            self._note_away(_plain(error))
             raise ApiError(UNREACHABLE, _plain(error)) from error
+        self._note_back()
+        return response
+
+    def _note_away(self, why: str) -> None:
+        """Say once for all requests that there is no answer."""
+        with self._lock:
+            was_away, self._is_away = self._is_away, True
+        if not was_away:
+            server = self.access.server
+            logger.warning("cannot ask the API server at %s: %s", server, why)
+
+    def _note_back(self) -> None:
+        with self._lock:
+            was_away, self._is_away = self._is_away, False
+        if was_away:
+            logger.info("the API server at %s answers again", self.access.server)
 
     def _connections(self) -> urllib3.PoolManager:
         with self._lock:

@@ -126,7 +126,7 @@ class KubernetesCollector:
 
     def status(self) -> dict[str, int]:
         """Return counters since the start."""
-        status = self._cluster.status()
+        status = self._api.status() | self._cluster.status()
         for reflector in self._reflectors:
             status |= reflector.status()
         if self._election is not None:
@@ -216,9 +216,8 @@ class KubernetesCollector:
             try:
                 return find_cluster_uid(self._api)
             except ApiError as error:
-                log = logger.warning if failures in (0, 10) else logger.debug
-                server = self._api.access.server
-                log("cannot ask the API server at %s: %s", server, error)
+                if error.status and not failures:
+                    logger.warning("it is not known yet which cluster it is: %s", error)
                 step = min(0.25 * 2 ** min(failures, 10), _MAX_BACKOFF_SECONDS)
                 failures += 1
                 self._stopped.wait(error.retry_seconds + step * random.uniform(0.5, 1))
