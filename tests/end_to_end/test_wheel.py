@@ -57,3 +57,4 @@ def test_installed_without_a_compiler_it_loads_its_programs(
     assert done.stderr == ""
     signals = {item["signal"]: item["available"] for item in json.loads(done.stdout)}
     assert signals["tcp.state"]
+    assert signals["translations"]
