@@ -285,3 +285,63 @@ def test_changes_add_up_to_the_snapshot(capacity, steps):
         for name, t in watched.cluster.snapshot().items()
         for key in list(t)[:1]
     }
+
+
+def put_all(order):
+    of_web = {"ownerReferences": [owner("Deployment", "web", "d")]}
+    of_set = {"ownerReferences": [owner("ReplicaSet", "web-1", "rs")]}
+    objects = [
+        ("replicasets", make_partial("web-1", "rs", **of_web)),
+        ("pods", make_pod(uid="a", meta=of_set)),
+        ("pods", make_pod(uid="b", address="10.1.0.2", meta=of_set)),
+        ("services", make_service()),
+        ("endpointslices", make_slice(uid="s1", pods=[("10.1.0.1", "a")])),
+        ("endpointslices", make_slice(uid="s2", pods=[("10.1.0.2", "b")])),
+        ("nodes", make_node()),
+        ("namespaces", make_partial("default", "ns")),
+    ]
+    watched = Watched()
+    for place in order:
+        watched.cluster.put(*objects[place])
+    return watched
+
+
+def all_rows(cluster):
+    tables = cluster.snapshot()
+    return {
+        name: sorted(tuple(row.values()) for row in rows_of(tables, name))
+        for name in tables
+    }
+
+
+@given(st.permutations(range(8)))
+def test_objects_make_the_same_rows_in_any_order(order):
+    watched = put_all(order)
+    assert all_rows(watched.cluster) == all_rows(put_all(range(8)).cluster)
+    assert watched.known("pods", "workload_name") == [("web",), ("web",)]
+
+
+def test_nothing_is_kept_of_what_has_gone():
+    watched = put_all(range(8))
+    for resource in (
+        *("replicasets", "jobs", "pods", "services"),
+        *("endpointslices", "nodes", "namespaces"),
+    ):
+        watched.cluster.retain(resource, set())
+    watched.clock.advance(60 * SECOND_NS)
+    watched.cluster.changes()
+    cluster = watched.cluster
+    kept = [
+        *(vars(part) for part in (cluster._pods, cluster._backends)),
+        {**vars(cluster), "_owners_listed": None, "_rows": None},
+    ]
+    sizes = {
+        name: len(value)
+        for part in kept
+        for name, value in part.items()
+        if hasattr(value, "__len__")
+    }
+    assert {name for name, size in sizes.items() if size} == set()
+    assert [name for name, rows in all_rows(cluster).items() if rows] == [
+        "kubernetes_clusters"
+    ]

@@ -11,6 +11,7 @@ from ebpf_net.collectors.kubernetes.api import ApiError, ApiServer
 from ebpf_net.collectors.kubernetes.objects import PartialObject
 
 _PATH = "/api/v1/namespaces/kube-system"
+_SECONDS = 10.0
 _ACCEPT = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
@@ -21,7 +22,7 @@ def find_cluster_uid(api: ApiServer) -> str:
     certificate authority: the same at each start.
     """
     try:
-        body = api.get(_PATH, accept=_ACCEPT)
+        body = api.get(_PATH, accept=_ACCEPT, seconds=_SECONDS)
         return msgspec.json.decode(body, type=PartialObject).metadata.uid
     except msgspec.DecodeError as error:
         raise ApiError(0, f"not a namespace: {error}") from error

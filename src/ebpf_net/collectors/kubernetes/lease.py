@@ -95,6 +95,8 @@ class Election:
                 self._handle(error)
             except msgspec.DecodeError as error:
                 logger.warning("the lease cannot be read: %s", error)
+            except Exception:
+                logger.exception("the election goes on after a fault")
             leads = self.leads()
             if leads != led:
                 self._transitions += 1
