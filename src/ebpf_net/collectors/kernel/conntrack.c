@@ -668,7 +668,7 @@ static int follow(struct ebn_conntrack *table, enum side side, struct tuple *tup
 static struct entry *find_here(struct ebn_conntrack *table, enum side side,
 			       const struct tuple *tuple, const struct question *question)
 {
-	bool ambiguous;
+	bool ambiguous = false;
 	struct entry *entry = find(table, side, tuple, question, question->netns, 0, &ambiguous);
 
 	return entry && entry->netns == question->netns ? entry : NULL;

@@ -32,7 +32,7 @@
 
 enum operation {
 	CHECK = 1,  /* argument: generation of the rules as last told, or 0 */
-	EVENTS = 2, /* argument: bytes of the socket's buffer */
+	EVENTS = 2, /* argument: bytes that the socket may hold */
 	DUMP = 3,   /* argument: status bits that an entry must have, or 0 */
 };
 
@@ -123,9 +123,15 @@ static int send_message(int netlink, const struct message *message)
 		       : 0;
 }
 
+/* The kernel answers at once; to wait for it without an end would be to wait in vain. */
 static int open_netlink(void)
 {
-	return socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+	struct timeval patience = {.tv_sec = 5};
+	int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+
+	if (netlink >= 0)
+		setsockopt(netlink, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	return netlink;
 }
 
 /* ---- does this namespace translate addresses? ---- */
@@ -273,7 +279,8 @@ static int open_events(uint32_t argument)
 	/* An end is told by the socket, or by a dump: each event costs as much as its beginning. */
 	struct sockaddr_nl groups = {.nl_family = AF_NETLINK,
 				     .nl_groups = 1u << (NFNLGRP_CONNTRACK_NEW - 1)};
-	int size = argument & ~ALL_EVENTS, netlink = open_netlink();
+	/* The kernel doubles it. */
+	int size = (argument & ~ALL_EVENTS) / 2, netlink = open_netlink();
 
 	if (netlink < 0)
 		return -1;
@@ -293,7 +300,6 @@ static int open_dump(uint32_t status)
 {
 	struct message question =
 		make_message(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET, NLM_F_DUMP);
-	struct timeval patience = {.tv_sec = 5};
 	int netlink = open_netlink();
 
 	if (netlink < 0)
@@ -302,8 +308,7 @@ static int open_dump(uint32_t status)
 		put_be32(&question, CTA_STATUS, status);
 		put_be32(&question, CTA_STATUS_MASK, status);
 	}
-	if (setsockopt(netlink, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) ||
-	    send_message(netlink, &question)) {
+	if (send_message(netlink, &question)) {
 		int error = errno;
 
 		close(netlink);

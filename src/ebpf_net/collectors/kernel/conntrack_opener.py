@@ -89,6 +89,7 @@ class ConntrackOpener:
     def close(self) -> None:
         """End it."""
         self._socket.close()
+        self._process.kill()  # it has nothing to tidy up
         self._process.wait()
 
     @contextlib.contextmanager
@@ -102,7 +103,11 @@ class ConntrackOpener:
             socket.send_fds(self._socket, [request], [place])
         finally:
             os.close(place)
-        answer, files, _, _ = socket.recv_fds(self._socket, _REPLY.size, 1)
+        try:
+            answer, files, _, _ = socket.recv_fds(self._socket, _REPLY.size, 1)
+        except TimeoutError:
+            self.close()  # a late answer would be taken for the next one
+            raise
         try:
             if len(answer) != _REPLY.size:
                 raise BrokenPipeError("conntrack_opener has ended")
