@@ -37,12 +37,15 @@ OBSOLETE: Mapping[str, str] = {
     "--schedule-bpf-lost-samples": "nothing: a loss restarts nothing",
     "--enable-aws-enrichment": "nothing yet: clouds are not asked",
     "--log-whitelist-all": "--log-level debug",
+    "--server-address": "nothing: k8s-collector watches and sends in one process",
+    "--local-test": "--log-console",
+    "--heartbeat-interval-sec": "nothing: each window is a sign of life",
 }
 """Flags of the reference that tuned what is no longer there, and what replaces them."""
 OBSOLETE_SWITCHES = frozenset(
     flag
     for flag in OBSOLETE
     if flag.startswith(("--enable-", "--disable-", "--no-", "--override-", "--force-"))
-    or flag in ("--shard-prometheus-metrics", "--log-whitelist-all")
+    or flag in ("--shard-prometheus-metrics", "--log-whitelist-all", "--local-test")
 )
 """Those that take no value."""

@@ -101,15 +101,34 @@ def test_a_deleted_pod_ends_at_once_and_goes_later():
 def test_a_finished_pods_address_ends_when_its_last_container_did():
     watched = Watched()
     watched.put(make_pod())
-    terminated = {"terminated": {"finishedAt": "2026-01-01T00:30:00Z"}}
-    status = {"containerStatuses": [{"name": "main", "state": terminated}]}
-    watched.put(make_pod(phase="Succeeded", status=status))
+    watched.put(finished_pod("2026-01-01T00:30:00Z"))
     end_ns = STARTED_NS + 1801 * SECOND_NS
     assert watched.told("addresses", "until_ns") == [(end_ns,)]
     watched.put(make_pod(phase="Succeeded"))
     watched.cluster.drop("pods", "pod-1")
     assert watched.known("addresses", "until_ns") == [(end_ns,)]
     watched.clock.advance(60 * SECOND_NS)
+    assert watched.known("pods", "pod_uid") == []
+
+
+def finished_pod(time, uid="pod-1"):
+    terminated = {"terminated": {"finishedAt": time}}
+    status = {"containerStatuses": [{"name": "main", "state": terminated}]}
+    return make_pod(uid=uid, phase="Succeeded", status=status)
+
+
+def test_a_pod_that_ended_before_it_was_seen_is_known_for_as_long():
+    watched = Watched()
+    recent = finished_pod("2026-01-01T00:59:30Z")  # it is 01:00:00
+    watched.put(recent, finished_pod("2026-01-01T00:58:59Z", "old"))
+    end_ns = NOW_NS - 29 * SECOND_NS
+    assert watched.told("addresses", "address_key", "from_ns", "until_ns") == [
+        ("pod-1/10.1.0.1", STARTED_NS, end_ns)
+    ]
+    assert watched.known("pods", "pod_uid") == [("pod-1",)]
+    watched.clock.advance(60 * SECOND_NS)
+    assert watched.known("pods", "pod_uid") == []
+    watched.put(recent)
     assert watched.known("pods", "pod_uid") == []
 
 

@@ -77,6 +77,7 @@ class Cluster:
     def __init__(self, options: ClusterOptions, clock: Clock) -> None:
         self._options = options
         self._clock = clock
+        self._ttl_ns = int(options.delete_ttl_seconds * _SECOND_NS)
         self._lock = threading.Lock()
         self._rows = {table: ReferenceRows(table) for table in _TABLES}
         self._rows["kubernetes_clusters"].put(options.uid, (options.uid, options.name))
@@ -163,17 +164,20 @@ class Cluster:
 
     def _put_pod(self, pod: Pod) -> None:
         uid = pod.metadata.uid
-        finished = has_finished(pod)
-        if finished and ("pods", uid) not in self._ending and not self._is_known(pod):
-            return  # it ended before it was ever seen
-        self._pods.put(pod)
-        if finished:
-            end_ns = finished_ns(pod, self._clock.wall_ns())
-            self._end_addresses(uid, end_ns)
-            self._end("pods", uid)
-        else:
+        if not has_finished(pod):
             self._ending.pop(("pods", uid), None)
+            self._pods.put(pod)
             self._put_addresses(uid, self._pods.address_rows(pod))
+            return
+        now_ns = self._clock.wall_ns()
+        end_ns = min(finished_ns(pod) or now_ns, now_ns)
+        if not self._is_known(pod):
+            if not finished_ns(pod) or end_ns <= now_ns - self._ttl_ns:
+                return  # it ended long before it was ever seen
+            self._put_addresses(uid, self._pods.address_rows(pod))
+        self._pods.put(pod)
+        self._end_addresses(uid, end_ns)
+        self._end("pods", uid)
 
     def _is_known(self, pod: Pod) -> bool:
         return pod.metadata.uid in self._rows["kubernetes_pods"]
@@ -256,8 +260,7 @@ class Cluster:
 
     def _end(self, resource: str, uid: str) -> None:
         """Keep what has ended for a while; when there is too much, not the oldest."""
-        ttl_ns = int(self._options.delete_ttl_seconds * _SECOND_NS)
-        deadline_ns = self._clock.monotonic_ns() + ttl_ns
+        deadline_ns = self._clock.monotonic_ns() + self._ttl_ns
         self._ending.setdefault((resource, uid), deadline_ns)
         while len(self._ending) > self._options.delete_capacity:
             self._remove(*self._ending.popitem(last=False)[0])

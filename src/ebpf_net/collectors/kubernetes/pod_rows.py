@@ -92,12 +92,13 @@ def has_finished(pod: Pod) -> bool:
     return pod.status.phase in _FINISHED
 
 
-def finished_ns(pod: Pod, now_ns: int) -> int:
-    """Return when the last container ended: the API tells it in whole seconds."""
+def finished_ns(pod: Pod) -> int:
+    """Return when its last container ended, or 0 where the API does not tell.
+
+    It tells whole seconds, so that the end is within the second before this.
+    """
     ends = list(_ends(pod.status))
-    if not ends or not all(ends):
-        return now_ns
-    return min(max(ends) + _SECOND_NS, now_ns)
+    return max(ends) + _SECOND_NS if ends and all(ends) else 0
 
 
 def _started_ns(pod: Pod) -> int:
@@ -116,7 +117,7 @@ def _started_ns(pod: Pod) -> int:
 
 
 def _ends(status: PodStatus) -> Iterator[int]:
-    for one in (*(status.container_statuses or ()),):
+    for one in status.container_statuses or ():
         terminated = one.state.terminated if one.state else None
         yield to_ns(terminated.finished_at) if terminated else 0
 
