@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,14 @@ def wheel(tmp_path: Path) -> Path:
 
 def test_it_is_one_wheel_for_all_python_versions(wheel: Path) -> None:
     assert wheel.name.startswith("ebpf_net-0.1.0-cp311-abi3-linux_")
+
+
+def test_it_brings_the_licences_of_what_is_linked_in(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as files:
+        names = {Path(name).name for name in files.namelist()}
+    linked = {path.name for path in (ROOT / "third_party").glob("*.LICENSE")}
+    assert len(linked) == 4
+    assert linked <= names
 
 
 def test_installed_without_a_compiler_it_loads_its_programs(
