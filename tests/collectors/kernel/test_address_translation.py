@@ -41,6 +41,28 @@ def translation(
     translation.close()
 
 
+def test_hosts_connections_are_found_where_no_rule_translates(
+    opener: ConntrackOpener, own_namespace: OwnNamespace, tmp_path: Path
+) -> None:
+    (tmp_path / "1" / "ns").mkdir(parents=True)
+    (tmp_path / "1" / "ns" / "net").symlink_to(own_namespace.file)
+    own_namespace.run(
+        *("conntrack", "-I", "-p", "udp", "-t", "100", "-s", "1.1.1.1", "-d"),
+        *("2.2.2.2", "--sport", "1", "--dport", "2", "--dst-nat", "3.3.3.3"),
+    )
+    namespaces = NetworkNamespaces(10, None, tmp_path, tmp_path)
+    translation = AddressTranslation(
+        opener, namespaces, TranslationOptions(), time.monotonic_ns
+    )
+    translation.look()
+    assert translation.status()["translations.connections"] == 1
+    assert translation.status()["translations.namespaces"] == 1
+    own_namespace.run("conntrack", "-F")
+    translation.look()
+    assert translation.status()["translations.namespaces"] == 0
+    translation.close()
+
+
 def client_port(namespace: OwnNamespace) -> int:
     """Return the port of the connection that the namespace's table has."""
     line = namespace.run("conntrack", "-L", "-p", "tcp").split()

@@ -40,6 +40,7 @@ Records = npt.NDArray[Any]
 _LOG = logging.getLogger(__name__)
 _CHECKS_A_WINDOW = 100  # of namespaces that did not translate at their last check
 _TIDY_EVERY_WINDOWS = FORGET_AFTER_WINDOWS // 3
+_LOOK_HARDER_EVERY_WINDOWS = 60
 _KEEP_ENDED_NS = 30_000_000_000  # for sockets that outlive their connection's entry
 _ALWAYS = Nat.NFTABLES | Nat.IPTABLES | Nat.IPVS
 _ENDED = TcpFlag.CLOSED | TcpFlag.FAILED
@@ -243,12 +244,20 @@ class AddressTranslation:
         if nat & Nat.UNCHANGED:
             nat |= place.nat & Nat.NFTABLES
         place.nat, place.generation = nat & _ALWAYS, checked.generation
+        if self._may_translate_without_rules(netns, place):
+            self._begin(netns, place)
         hears_all = bool(nat & Nat.IPVS)
         if place.nat and (place.events < 0 or hears_all != place.hears_all):
             place.hears_all = hears_all
             self._begin(netns, place)
         elif self._is_done(netns, place):
             _stop_listening(place)
+
+    def _may_translate_without_rules(self, netns: int, place: _Place) -> bool:
+        """Say whether to look for what Open vSwitch and tc translate: a whole dump."""
+        is_due = self._looks % _LOOK_HARDER_EVERY_WINDOWS == 1
+        is_idle = place.events < 0 and not place.nat
+        return is_due and is_idle and netns == self._host
 
     def _is_time_to_tidy(self) -> bool:
         """Say whether to look for connections that ended without a word."""
