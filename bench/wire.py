@@ -20,11 +20,11 @@ import numpy.typing as npt
 import zstandard
 from _loads import median_and_spread
 
+from ebpf_net.collectors.encode import encode_body
 from ebpf_net.collectors.kernel.cgroup_filter import CgroupFilter
 from ebpf_net.collectors.kernel.cgroup_tree import CgroupTree
 from ebpf_net.collectors.kernel.cgroups import CgroupTable
 from ebpf_net.collectors.kernel.edges import EdgeTable
-from ebpf_net.collectors.encode import encode_body
 from ebpf_net.collectors.kernel.processes import ProcessTable
 from ebpf_net.collectors.kernel.records import TCP_RECORD, TcpFlag, TcpRole
 from ebpf_net.collectors.kernel.window import WindowBuilder, WindowTables
