@@ -61,6 +61,17 @@ def test_backlog_waits_for_the_other_collectors():
     assert [one.number - FIRST for one in windows.due(now + LATENESS_NS)] == [0]
 
 
+def test_part_of_a_window_does_not_close_it():
+    windows = Windows(Timing())
+    put(windows, make_header(0), end_of(0))
+    half = WINDOW_NS // 2
+    put(windows, shifted(START_NS + WINDOW_NS, half), START_NS + WINDOW_NS + half)
+    windows.due(end_of(0) + LATENESS_NS)
+    assert windows.next_close_ns() == end_of(1) + LATENESS_NS
+    put(windows, shifted(START_NS + WINDOW_NS + half, half), end_of(1))
+    assert windows.next_close_ns() == end_of(1)
+
+
 def test_windows_close_in_their_order():
     windows = Windows(Timing())
     for number in (2, 0, 1):

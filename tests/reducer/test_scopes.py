@@ -3,11 +3,20 @@ from __future__ import annotations
 from tests.reducer.naming import Told
 
 from ebpf_net.reducer.keys import text_key
+from ebpf_net.reducer.pipeline import Reducer, ReducerOptions
 from ebpf_net.reducer.reference import References
 from ebpf_net.reducer.rows import concat_rows, make_rows
 from ebpf_net.reducer.scopes import EVERYWHERE, scopes_of
 from ebpf_net.testing.kubernetes import Cluster
-from ebpf_net.testing.tables import Row, client_row, make_table
+from ebpf_net.testing.tables import (
+    WINDOW_NS,
+    Row,
+    client_row,
+    make_batch,
+    make_header,
+    make_table,
+    server_row,
+)
 
 BOTH, BLUE_ONLY = "10.0.0.1", "10.0.0.2"
 BLUE, GREEN, NEITHER = 1, 2, 3
@@ -75,3 +84,41 @@ def test_pod_tells_the_cluster_of_a_host_that_is_in_two(told):
 def test_without_clusters_every_row_is_everywhere(told):
     told.tell_host(BLUE, "host")
     assert scopes(told, (BLUE, client_row(BOTH, BLUE_ONLY, 80))) == [EVERYWHERE]
+
+
+def test_equal_connections_of_two_clusters_are_counted_apart():
+    reducer = Reducer(ReducerOptions(levels=("az_az",)))
+    pods = {"client": BOTH, "server": BLUE_ONLY}
+    for name, amount in (("blue", 5), ("green", 7)):
+        cluster = Cluster(name)
+        for pod, address in pods.items():
+            node = f"{name}-{pod}"
+            cluster.add_node(node, boot_id=f"boot-{node}")
+            cluster.add_pod(pod, [address], workload=f"{pod}-of-{name}")
+            row = (client_row if pod == "client" else server_row)(
+                BOTH, BLUE_ONLY, 80, cgroup_id=1, bytes_sent=amount, opened=1
+            )
+            uid = f"uid-{name}-{pod}"
+            tables = {
+                "hosts": [{"host_id": node, "boot_id": f"boot-{node}"}],
+                "cgroups": [{"cgroup_id": 1, "pod_uid": uid}],
+            }
+            header = make_header(0, collector=node)
+            end = header.window_end_ns
+            reducer.add(make_batch([row], tables=tables, header=header), end, end)
+        header = make_header(0, collector=name)
+        reducer.add(make_batch(tables=cluster.tables, header=header), end, end)
+    (closed,) = reducer.close_windows(end + 10 * WINDOW_NS)
+    level = closed.window.levels["az_az"]
+    names = level.nodes["workload.name"].to_pylist()
+    told = {
+        (names[edge["source"]], names[edge["dest"]]): (edge["bytes"], edge["opened"])
+        for edge in level.edges.to_pylist()
+    }
+    reducer.close()
+    assert told == {
+        ("client-of-blue", "server-of-blue"): (5, 1),
+        ("server-of-blue", "client-of-blue"): (0, 1),
+        ("client-of-green", "server-of-green"): (7, 1),
+        ("server-of-green", "client-of-green"): (0, 1),
+    }

@@ -132,6 +132,27 @@ def test_what_the_servers_host_has_translated_meets_a_client_that_knows_nothing(
     assert paired(translate(rows, table_of("b", known), nobody).rows) == [(0, 1)]
 
 
+def test_a_server_learns_who_is_behind_the_address_it_sees():
+    known = translation_row(CLIENT, (VIRTUAL, 80), GATEWAY, (SERVER, 8080))
+    rows = rows_of("b", server_row(GATEWAY, SERVER, 8080))
+    translated = translate(rows, table_of("c", known), nobody)
+    assert translated.rows.int64("remote_address_low").tolist() == [low(CLIENT)]
+    assert translated.rows.int64("translation_id").tolist() == [known["translation_id"]]
+    assert translated.rows.keys.far.tolist() == rows.keys.far.tolist()
+    assert translated.unresolved == 0
+
+
+def test_several_clients_behind_one_address_are_not_told_apart():
+    known = (
+        translation_row(client, (SERVER, 80), GATEWAY, (SERVER, 80))
+        for client in (CLIENT, OTHER_CLIENT)
+    )
+    rows = rows_of("b", server_row(GATEWAY, SERVER, 80))
+    translated = translate(rows, table_of("c", *known), nobody)
+    assert translated.rows.int64("remote_address_low").tolist() == [low(GATEWAY)]
+    assert translated.unresolved == 1
+
+
 def test_protocol_and_port_tell_translations_apart():
     known = translation_row(CLIENT, (VIRTUAL, 53), CLIENT, (SERVER, 53), protocol=17)
     rows = rows_of(

@@ -210,11 +210,18 @@ class Windows:
         pending = windows.setdefault(number, Pending(first_received_ns=received_ns))
         pending.received.append(Received(batch, number, received_ns))
         if header.last_of_window:
-            pending.complete.add(header.collector)
+            if self._reaches_the_end(header, number):
+                pending.complete.add(header.collector)
             self.finished.setdefault(number, set()).add(source_key(header))
         self.reported.setdefault(number, set()).add(header.collector)
         self.coverage.put(number, source_key(header), header)
         return ""
+
+    def _reaches_the_end(self, header: BatchHeader, number: int) -> bool:
+        """Tell whether a collector has no more windows that belong to this one."""
+        delay = self.collectors[header.collector].clock.delay_ns
+        slack = self.timing.window_ns // 100
+        return header.window_end_ns + delay >= self.start_ns(number + 1) - slack
 
     def live_collectors(self, number: int) -> set[str]:
         """Return the collectors that reported for a window or the one before."""

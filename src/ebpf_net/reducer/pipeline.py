@@ -52,7 +52,9 @@ from ebpf_net.reducer.rows import (
     concat_rows,
     make_rows,
     no_rows,
+    with_scopes,
 )
+from ebpf_net.reducer.scopes import scopes_of
 from ebpf_net.reducer.state import State, read_state, write_state
 from ebpf_net.reducer.translation import translate
 from ebpf_net.schema import REFERENCE_KEYS, InternalPoint, Window
@@ -231,7 +233,7 @@ class Reducer:
                     due, self._held[0], self._sources
                 )
         count = len(rows)
-        rows = self._translate(rows, circumstances)
+        rows = self._in_scopes(self._translate(rows, circumstances))
         commits = tuple(commit_of(received.batch) for received in due.received)
         closed: list[ClosedWindow] = []
         if due.late:
@@ -316,6 +318,14 @@ class Reducer:
             translated = translate(rows, table, covered)
         self._counters.unresolved_rows += translated.unresolved
         return translated.rows
+
+    def _in_scopes(self, rows: Rows) -> Rows:
+        """Keep rows of clusters that share addresses apart."""
+        with self._counters.stage("matching"):
+            known = self.names.known(self._engine, self._references.tables)
+            if not len(known.addresses.shared):
+                return rows
+            return with_scopes(rows, scopes_of(rows, known))
 
     def _match(self, rows: Rows, was_held: Bool, now: Circumstances) -> Matched:
         with self._counters.stage("matching"):

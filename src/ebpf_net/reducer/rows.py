@@ -26,6 +26,7 @@ def arrow_schema(columns: Columns) -> pa.Schema:
 _ADDED: Columns = (
     ("outer_address_high", "int64"),  # the client as the server sees it; 0: as it is
     ("outer_address_low", "int64"),
+    ("scope", "int64"),  # only rows of one are of one connection, see scopes.py
     ("yields", "int8"),  # 1: a client's row, but the servers' rows have the volume
 )
 EDGES_SCHEMA = arrow_schema((*EDGES, *_ADDED))
@@ -113,6 +114,7 @@ class Rows:
     def keys(self) -> EdgeKeys:
         """Keys for the matching."""
         service = (self.server_port << 8) | self.int64("protocol")
+        service ^= self.int64("scope")
         return edge_keys(self.addresses, service, self.int64("netns"), self.boot)
 
     @cached_property
@@ -201,6 +203,13 @@ def concat_rows(parts: Sequence[Rows]) -> Rows:
         np.concatenate([part.source for part in parts]),
         np.concatenate([part.boot for part in parts]),
     )
+
+
+def with_scopes(rows: Rows, scope: Int64) -> Rows:
+    """Return the rows with other scopes."""
+    index = rows.edges.schema.get_field_index("scope")
+    field = rows.edges.schema.field(index)
+    return replace(rows, edges=rows.edges.set_column(index, field, pa.array(scope)))
 
 
 def with_boots(rows: Rows, boot: Int64) -> Rows:

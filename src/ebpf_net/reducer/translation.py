@@ -31,7 +31,7 @@ _KEPT = frozenset(
 
 @dataclass(frozen=True)
 class Translated:
-    """Rows as the servers saw them, and how many clients' rows stayed ambiguous."""
+    """Rows as the servers saw them, and how many of them stayed ambiguous."""
 
     rows: Rows
     unresolved: int = 0
@@ -46,14 +46,16 @@ def translate(rows: Rows, translations: pa.Table, covered: Covered) -> Translate
         return Translated(rows)
     table = _Table.of(translations)
     rows = _see_from_outside(rows, table)
+    rows, hidden = _see_from_inside(rows, table)
     clients = np.flatnonzero(rows.is_client)
     first, count = table.options(_asked(rows, clients))
     only = count == 1
     rows = _rewrite(rows, clients[only], table, first[only])
     several = count > 1
-    return _divide(
-        rows, clients[several], table, _Options(first[several], count[several]), covered
-    )
+    options = _Options(first[several], count[several])
+    rows, unresolved = _divide(rows, clients[several], table, options, covered)
+    hidden = hidden[~np.isin(rows.keys.far[hidden], rows.keys.far[rows.is_client])]
+    return Translated(rows, unresolved + len(hidden))
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class _Table:
     identity: Int64
     source: Int64
     lonely: Bool  # no other client is behind the same outer address to this server
+    hides: Bool  # the server sees another address than the client's
 
     @staticmethod
     def of(translations: pa.Table) -> _Table:
@@ -120,6 +123,7 @@ class _Table:
             int64_column(translations, "translation_id")[order],
             int64_column(translations, "source")[order],
             _has_one_client(seen[order], combine(*client)[order]),
+            (combine(*client) != combine(*outer))[order],
         )
 
     def options(self, asked: Int64) -> tuple[Int64, Int64]:
@@ -172,6 +176,35 @@ def _see_from_outside(rows: Rows, table: _Table) -> Rows:
     )
 
 
+def _see_from_inside(rows: Rows, table: _Table) -> tuple[Rows, Int64]:
+    """Let servers' rows name the client behind the address they saw, if it is one.
+
+    Also returns the places of those where it may be several.
+    """
+    servers = np.flatnonzero(~rows.is_client & (rows.int64("translation_id") == 0))
+    # What a host translated itself it has told of its own rows; the others are as seen.
+    told = combine(table.seen, table.source)
+    asked = combine(rows.keys.far[servers], rows.source[servers])
+    servers = servers[~np.isin(asked, told)]
+    hides = np.flatnonzero(table.hides)
+    order = hides[np.argsort(table.seen[hides], kind="stable")]
+    seen, far = table.seen[order], rows.keys.far[servers]
+    first = np.searchsorted(seen, far, "left")
+    count = np.searchsorted(seen, far, "right") - first
+    servers, first, count = (of[count > 0] for of in (servers, first, count))
+    place = order[first]
+    one = table.lonely[place]
+    known, place = servers[one], place[one]
+    values = {
+        f"{theirs}_address_{half}": table.column(f"{ours}_address_{half}")[place]
+        for theirs, ours in (("remote", "client"), ("outer", "outer"))
+        for half in ("high", "low")
+    }
+    only = count[one] == 1
+    values["translation_id"] = np.where(only, table.identity[place], 0)
+    return _set(rows, known, values), servers[~one]
+
+
 def _asked(rows: Rows, chosen: Int64) -> Int64:
     """Return the key of what these clients' rows ask for, as it leaves their host."""
     ends = rows.addresses
@@ -205,10 +238,10 @@ def _rewrite(
 
 def _divide(
     rows: Rows, chosen: Int64, table: _Table, options: _Options, covered: Covered
-) -> Translated:
+) -> tuple[Rows, int]:
     """Deal with clients' rows that may mean several servers."""
     if not len(chosen):
-        return Translated(rows)
+        return rows, 0
     place, owner = options.flat()
     seen = np.isin(table.seen[place], rows.keys.far[~rows.is_client])
     # A host that translates for its own sockets knows each connection's server.
@@ -226,8 +259,7 @@ def _divide(
     rows = _rewrite(
         rows, chosen[left_to_servers], table, place[best[left_to_servers]], yields=True
     )
-    unresolved = int((~left_to_servers).sum())
-    return Translated(concat_rows([rows, shares]), unresolved)
+    return concat_rows([rows, shares]), int((~left_to_servers).sum())
 
 
 def _first_of_each(owner: Int64, preferred: Bool, count: int) -> Int64:
