@@ -52,6 +52,17 @@ def test_those_of_processes_and_named_ones_are_found_once(host: Host) -> None:
     assert namespaces.left_out == 0
 
 
+def test_host_is_that_of_the_first_process_or_else_our_own(host: Host) -> None:
+    own, pod = host.namespace("own"), host.namespace("pod")
+    host.process(7, "pod")
+    (host.proc / "self").symlink_to(host.proc / "7")
+    ours = NetworkNamespaces(10, None, host.proc, host.named)
+    assert (ours.host, ours.host_file) == (pod, f"{host.proc}/self/ns/net")
+    host.process(1, "own")
+    other = NetworkNamespaces(10, None, host.proc, host.named)
+    assert (other.host, other.host_file) == (own, f"{host.proc}/1/ns/net")
+
+
 def test_filter_holds_for_processes_and_leaves_out_names(host: Host) -> None:
     pod = host.namespace("pod")
     host.namespace("own")

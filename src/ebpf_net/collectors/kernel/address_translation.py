@@ -112,9 +112,9 @@ class AddressTranslation:
             place.file, place.is_private = file, False
         if self._host and self._host not in files:
             # Its rules serve those in other namespaces, whoever is not to be seen.
-            self._places.setdefault(
-                self._host, _Place("/proc/1/ns/net")
-            ).is_private = True
+            host_file = self._namespaces.host_file
+            place = self._places.setdefault(self._host, _Place(host_file))
+            place.file, place.is_private = host_file, True
         for netns in self._to_check():
             self._check(netns, self._places[netns])
         if self._is_time_to_tidy():

@@ -13,6 +13,7 @@ _LOOK_AGAIN_WINDOWS = 6  # processes seldom move to another namespace
 class NetworkNamespaces:
     """Finds namespaces, bounded, by their inode numbers.
 
+    Make it while rights are there: the first process is not for everybody to read.
     ``admits`` says whether a process, by its cgroup's path, is wanted; None: all are,
     and named namespaces without a process, too.
     """
@@ -32,11 +33,10 @@ class NetworkNamespaces:
         self._looks = 0
         self.left_out = 0
         """Namespaces beyond the limit at the last look."""
-
-    @property
-    def host(self) -> int:
-        """Return the number of the host's own, 0 if that must not be known."""
-        return self._number(f"{self._proc}/{_FIRST_PROCESS}/ns/net")
+        first, own = (f"{self._proc}/{pid}/ns/net" for pid in (_FIRST_PROCESS, "self"))
+        self.host = self._number(first) or self._number(own)
+        """The host's own, which may be ours; 0 if neither can be read."""
+        self.host_file = own if self._number(own) == self.host else first
 
     def find(self) -> dict[int, str]:
         """Return the file of each namespace that there is now."""
