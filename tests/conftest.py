@@ -4,4 +4,5 @@ pytest_plugins = [
     "tests.world.hosts",
     "tests.world.kubernetes",
     "tests.world.otel_collector",
+    "tests.world.kubernetes_system",
 ]

@@ -15,7 +15,7 @@ from tests.world.otel_collector import OtelCollector
 from tests.world.system import System
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def _needs_bpf() -> None:
     if os.environ.get("EBPF_NET_RUN_BPF_TESTS") == "1":
         return
