@@ -32,6 +32,7 @@ ENUMS = {
     "tcp_flag": ("IntFlag", "What happened to the socket since its last record."),
     "udp_drop": ("IntEnum", "Why a datagram was dropped; index into ``drops``."),
     "loss": ("IntEnum", "What the kernel side could not keep; key of ``losses``."),
+    "life": ("IntEnum", "Connections that began and that ended; key of ``lives``."),
 }
 INTEGERS = {1: "u1", 2: "<u2", 4: "<u4", 8: "<u8"}
 
