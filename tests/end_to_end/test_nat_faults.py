@@ -45,6 +45,26 @@ def test_events_overrun(network: Network, tmp_path: Path) -> None:
     assert tapped.status["lost.conntrack_overrun"] == 0
 
 
+def test_many_connections_at_once_are_exact(network: Network, tmp_path: Path) -> None:
+    client, server, calling = scene(network)
+    workers = [calling, *(client.worker() for _ in range(3))]
+    with TappedCollector([client], tmp_path) as tapped:
+        jobs = [
+            worker.submit(
+                *(tcp_traffic.make_short_connections, IPV4.service, 80),
+                *(1000, REQUEST, REPLY),
+            )
+            for worker in workers
+        ]
+        for job in jobs:
+            job.result(120)
+        tapped.stop()
+    sums = tapped.sums(**to_server(client.address, server.address))
+    assert sums == {name: value // COUNT * 4000 for name, value in EXACT.items()}
+    assert tapped.rows("edges", translation_id=0) == []
+    assert tapped.status["translations.overruns"] == 0
+
+
 def test_more_connections_than_the_limit_are_counted(
     network: Network, tmp_path: Path
 ) -> None:

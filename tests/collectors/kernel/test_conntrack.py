@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -37,10 +36,8 @@ TRANSLATION = (CLIENT, f"{VIP} 80", OUTER, f"{SERVER} 8080")
 
 
 @pytest.fixture
-def table() -> Iterator[ConntrackTable]:
-    table = ConntrackTable(64)
-    yield table
-    table.close()
+def table() -> ConntrackTable:
+    return ConntrackTable(64)
 
 
 def hear(
@@ -351,7 +348,6 @@ def test_other_protocols_are_left_out(table: ConntrackTable) -> None:
 def test_random_bytes_do_no_harm(data: bytes) -> None:
     table = ConntrackTable(16)
     assert table.take(data, Listening(HOST, 0, 1)) <= 1
-    table.close()
 
 
 @given(
@@ -366,7 +362,6 @@ def test_broken_messages_do_no_harm(place: int, value: int, packet: Packet) -> N
     table.take(bytes(data), Listening(HOST, 0, 1))
     table.take(bytes(data[: place % len(data)]), Listening(HOST, 0, 1))
     assert len(table) <= 2
-    table.close()
 
 
 def test_many_connections_are_found_again() -> None:
@@ -379,4 +374,3 @@ def test_many_connections_are_found_again() -> None:
     for n in range(0, 5000, 499):
         _, told = ask(table, packets[n], Role.CLIENT)
         assert told[3] == f"10.2.0.{n % 250} 8080"
-    table.close()

@@ -45,7 +45,6 @@ def test_what_it_opens_hears_translated_connections_only(
     assert (len(table), table.events) == (1, 1)
     for netlink in heard.values():
         os.close(netlink)
-    table.close()
 
 
 @pytest.mark.parametrize("status", [Status.DESTINATION_NAT, Status(0)])
@@ -58,7 +57,6 @@ def test_dump_has_connections_from_before(
     with opener.open_dump(own_namespace.file, status) as netlink:
         table.read_dump(netlink, Listening(own_namespace.number, 0, 1))
     assert table.count_live(own_namespace.number) == 1
-    table.close()
 
 
 def test_it_keeps_two_capabilities_and_no_namespace(

@@ -168,9 +168,10 @@ class AddressTranslation:
 
     def end_window(self, in_use: Int64s) -> Table:
         """Return changes of the reference table; ``in_use`` are the window's ids."""
+        # What one namespace tells may go on in another one that was asked before.
+        self.listen()
         self.listen()
         every = self._looks % _TIDY_EVERY_WINDOWS == 0
-        # What was heard last may yet go on in a namespace that was asked before.
         before_ns = max(0, self._since_ns - 1)
         told = self._connections.tell(self._host, before_ns, every=every)
         with self._lock:
@@ -203,7 +204,6 @@ class AddressTranslation:
         """Stop listening."""
         for place in self._places.values():
             _stop_listening(place)
-        self._connections.close()
 
     def _resolve(self, records: Records, sockets: Sockets) -> ConnectionEnds | None:
         translations, outcomes = self._connections.resolve(sockets, self._host)

@@ -86,9 +86,11 @@ class ConntrackTable:
     """Translated connections of all namespaces, at most ``limit`` (a power of two)."""
 
     def __init__(self, limit: int) -> None:
-        self._table = lib.ebn_conntrack_new(limit, secrets.randbits(64))
-        if self._table == ffi.NULL:
+        table = lib.ebn_conntrack_new(limit, secrets.randbits(64))
+        if table == ffi.NULL:
             raise KernelError("no memory for the table of translated connections")
+        # Freed with this object: another thread may yet ask for its counts.
+        self._table = ffi.gc(table, lib.ebn_conntrack_free)
 
     def __len__(self) -> int:
         return int(lib.ebn_conntrack_count(self._table))
@@ -176,12 +178,6 @@ class ConntrackTable:
             parts.append(_distinct(part[:count]))
             if count < _TELL_AT_ONCE:
                 return _distinct(np.concatenate(parts))
-
-    def close(self) -> None:
-        """Free its memory."""
-        if self._table != ffi.NULL:
-            lib.ebn_conntrack_free(self._table)
-            self._table = ffi.NULL
 
 
 _COLUMNS = {
