@@ -54,7 +54,8 @@ def test_hosts_connections_are_found_where_no_rule_translates(
     translation = AddressTranslation(
         opener, namespaces, TranslationOptions(), time.monotonic_ns
     )
-    translation.look()
+    for _ in range(2):
+        translation.look()
     assert translation.status()["translations.connections"] == 1
     assert translation.status()["translations.namespaces"] == 1
     own_namespace.run("conntrack", "-F")

@@ -246,6 +246,9 @@ class AddressTranslation:
         place.nat, place.generation = nat & _ALWAYS, checked.generation
         if self._may_translate_without_rules(netns, place):
             self._begin(netns, place)
+            if not self._connections.count_live(netns):
+                _stop_listening(place)
+            return
         hears_all = bool(nat & Nat.IPVS)
         if place.nat and (place.events < 0 or hears_all != place.hears_all):
             place.hears_all = hears_all
@@ -255,7 +258,7 @@ class AddressTranslation:
 
     def _may_translate_without_rules(self, netns: int, place: _Place) -> bool:
         """Say whether to look for what Open vSwitch and tc translate: a whole dump."""
-        is_due = self._looks % _LOOK_HARDER_EVERY_WINDOWS == 1
+        is_due = self._looks % _LOOK_HARDER_EVERY_WINDOWS == 2  # not at the start
         is_idle = place.events < 0 and not place.nat
         return is_due and is_idle and netns == self._host
 
