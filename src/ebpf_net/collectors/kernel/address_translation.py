@@ -99,6 +99,11 @@ class AddressTranslation:
         self._overruns = 0
         self._lost_overruns = 0
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether some namespace translates."""
+        return any(place.events >= 0 for place in self._places.values())
+
     def look(self) -> None:
         """Find the namespaces that translate now; call it once a window."""
         self._looks += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,7 @@ _LONGEST_WAIT_NS = _SECOND_NS // 2
 _LONGEST_HOLD_NS = (
     _SECOND_NS // 2
 )  # then it may be too late to read a process's program
+_OTHER_ENDS_SECONDS = 0.2
 _NAMES_WAIT_SECONDS = 0.2  # once for new containers, to name them in their first rows
 _STEP_NS = _SECOND_NS // 4  # the wall clock moved by more than slewing does
 _CAUSES_OF_RECOUNT = ("ring_full", "storage_full")
@@ -177,8 +179,18 @@ class KernelCollector:
         self._builder.settle_roles()
         self._containers.wait_answers(_NAMES_WAIT_SECONDS)
         self._take_container_answers()
+        self._wait_for_other_ends()
         self._send_window(self._builder.finish(), start_ns, end_ns)
         return_free_memory()
+
+    def _wait_for_other_ends(self) -> None:
+        """Let this window have the translations of what ends count a moment later.
+
+        Their clocks differ, and what they read at the window's end is not of one
+        moment. A translation that is told early does no harm.
+        """
+        if self._translation and self._translation.is_listening:
+            time.sleep(_OTHER_ENDS_SECONDS)
 
     def _send_window(self, window: WindowTables, start_ns: int, end_ns: int) -> None:
         tables: dict[str, Table] = {}
