@@ -61,10 +61,11 @@ static __always_inline int adopt_tcp(struct sock *sk, const struct task_struct *
 	struct tcp_counters now = {};
 	struct tcp_state *state;
 	struct owner owner = {};
+	__u64 *begun = life_count(LIFE_BEGUN);
 	__u64 cookie;
 	bool listener;
 
-	if (!tp || !in_state(sk, (1 << TCP_LISTEN) | (filter_adopted ? OPEN_STATES : 0)))
+	if (!tp || !begun || !in_state(sk, (1 << TCP_LISTEN) | (filter_adopted ? OPEN_STATES : 0)))
 		return 0;
 	state = bpf_sk_storage_get(&tcp_sockets, tp, NULL, 0);
 	if (state && (state->open || state->ended || state->role)) {
@@ -96,6 +97,8 @@ static __always_inline int adopt_tcp(struct sock *sk, const struct task_struct *
 	state->role = listener ? TCP_ROLE_LISTENER : TCP_ROLE_UNKNOWN;
 	state->open = !listener && in_state(sk, OPEN_STATES);
 	state->ended = !listener && !state->open;
+	if (state->open)
+		begin_life(state, begun);
 	bpf_spin_unlock(&state->lock);
 	return state->ended ? 0 : report_adopted(tp, state);
 }

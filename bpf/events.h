@@ -29,6 +29,21 @@ struct {
 	__uint(max_entries, LOSS_REASONS);
 } losses SEC(".maps");
 
+/* Connections that began (a connect, a handshake, an adoption) and ended, told or lost. */
+enum life {
+	LIFE_BEGUN = 0,
+	LIFE_ENDED = 1,
+	LIFE_COUNTS = 2,
+};
+
+/* enum life -> count, one for each CPU; only grows. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(max_entries, LIFE_COUNTS);
+} lives SEC(".maps");
+
 /* A scan stops when the ring holds this much; what is left is for sockets that close. */
 const volatile __u64 max_scan_bytes = 4 << 20;
 /* The reader is woken when the ring first holds this much. */

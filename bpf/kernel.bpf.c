@@ -18,6 +18,7 @@ struct crossing_types {
 	enum tcp_flag tcp_flag;
 	enum udp_drop udp_drop;
 	enum loss loss;
+	enum life life;
 };
 const struct crossing_types *unused_crossing_types = NULL;
 

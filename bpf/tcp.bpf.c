@@ -18,9 +18,10 @@ static __always_inline struct tcp_state *find_state(const void *sk)
 static __always_inline void on_created(struct tcp_sock *tp, __u8 role)
 {
 	const struct sock *sk = tcp_to_sock(tp);
+	__u64 *begun = life_count(LIFE_BEGUN);
 	struct tcp_state *state;
 
-	if (!socket_is_included(sk))
+	if (!begun || !socket_is_included(sk))
 		return;
 	state = bpf_sk_storage_get(&tcp_sockets, tp, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!state) {
@@ -30,19 +31,24 @@ static __always_inline void on_created(struct tcp_sock *tp, __u8 role)
 	/*
 	 * Without our lock: no scan looks at a socket that is not open, and all else that does
 	 * holds the socket's. It may have been open before: one can connect again after a
-	 * disconnect, with counters that begin at 0.
+	 * disconnect, with counters that begin at 0. If it still counts as alive, its end was
+	 * missed, and it is one that began and never ends.
 	 */
 	state->role = role;
 	state->pending = 0;
+	state->open = 0;
 	state->ended = 0;
+	state->alive = 0;
 	state->syn_timeouts = 0;
 	state->resets_sent = 0;
 	state->resets_received = 0;
 	__builtin_memset(&state->last, 0, sizeof(state->last));
 	fill_current_process(&state->owner);
 	fill_place(&state->owner, sk);
-	if (role == TCP_ROLE_CLIENT)
+	if (role == TCP_ROLE_CLIENT) {
 		state->connect_ns = bpf_ktime_get_ns();
+		begin_life(state, begun);
+	}
 }
 
 /* Its listener was there before us and has not been adopted yet: the owner comes later. */
@@ -72,9 +78,12 @@ static __always_inline void open_connection(struct tcp_sock *tp, struct tcp_stat
 {
 	bool server = state->role != TCP_ROLE_CLIENT;
 	__u32 retransmits = late ? 0 : tp->total_retrans;
+	__u64 *begun = life_count(LIFE_BEGUN);
 	__u64 cookie = socket_id(tp);
 	__u32 connect_us = 0;
 
+	if (!begun)
+		return;
 	if (!server && !late && state->connect_ns)
 		connect_us = (bpf_ktime_get_ns() - state->connect_ns) / 1000;
 	bpf_spin_lock(&state->lock);
@@ -90,6 +99,7 @@ static __always_inline void open_connection(struct tcp_sock *tp, struct tcp_stat
 		state->role = server ? TCP_ROLE_SERVER : TCP_ROLE_CLIENT;
 		state->pending = TCP_FLAG_OPENED;
 		state->open = 1;
+		begin_life(state, begun);
 		state->error = 0;
 		state->resets_sent = 0;
 		state->resets_received = 0;
@@ -116,22 +126,26 @@ static __always_inline void on_established(struct tcp_sock *tp, int old_state)
 }
 
 /* Whoever comes first tells of a socket's end; false: somebody did. With the lock held. */
-static __always_inline bool end_connection(struct tcp_state *state)
+static __always_inline bool end_connection(struct tcp_state *state, __u64 *ended)
 {
 	if (state->ended)
 		return false;
 	state->ended = 1;
 	state->open = 0;
+	if (state->alive)
+		__sync_fetch_and_add(ended, 1);
+	state->alive = 0;
 	return true;
 }
 
-static __always_inline void lose_record(struct tcp_state *state, const struct tcp_counters *now)
+static __always_inline void lose_record(struct tcp_state *state, __u64 *ended,
+					const struct tcp_counters *now)
 {
 	struct tcp_record lost = {};
 	bool mine;
 
 	bpf_spin_lock(&state->lock);
-	mine = end_connection(state);
+	mine = end_connection(state, ended);
 	if (mine)
 		take_deltas(&lost, &state->last, now);
 	bpf_spin_unlock(&state->lock);
@@ -159,11 +173,12 @@ static __always_inline __u16 failure(const struct tcp_sock *tp)
  */
 static __always_inline void on_closed(struct tcp_sock *tp, struct tcp_state *state, int old_state)
 {
+	__u64 *ended = life_count(LIFE_ENDED);
 	struct tcp_counters now;
 	struct tcp_record *record;
 	bool opened, mine;
 
-	if (!state || state->ended)
+	if (!ended || !state || state->ended)
 		return;
 	if (!state->open && state->role == TCP_ROLE_UNKNOWN)
 		return;
@@ -182,12 +197,12 @@ static __always_inline void on_closed(struct tcp_sock *tp, struct tcp_state *sta
 	}
 	record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
 	if (!record) {
-		lose_record(state, &now);
+		lose_record(state, ended, &now);
 		return;
 	}
 	fill_identity(record, tp, state, bpf_ktime_get_ns());
 	bpf_spin_lock(&state->lock);
-	mine = end_connection(state);
+	mine = end_connection(state, ended);
 	if (mine) {
 		take_deltas(record, &state->last, &now);
 		take_pending(record, state);

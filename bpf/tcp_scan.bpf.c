@@ -60,6 +60,12 @@ static __always_inline struct tcp_state *writable_state(struct sock *sk,
 	return found == wanted ? state : NULL;
 }
 
+/*
+ * How many connections this pass has seen alive. The loader sets it to 0 before each. What began
+ * before the pass and has not ended after it but was not seen has vanished: its end was missed.
+ */
+__u64 scan_alive = 0;
+
 /* Returns 1 (stop, the ring is full enough) or 0. */
 SEC("iter/bpf_sk_storage_map")
 int tcp_scan(struct bpf_iter__bpf_sk_storage_map *context)
@@ -74,7 +80,10 @@ int tcp_scan(struct bpf_iter__bpf_sk_storage_map *context)
 	bool missed, moved, open;
 	__u32 seen_next;
 
-	if (!sk || !seen || seen->ended)
+	if (!sk || !seen)
+		return 0;
+	scan_alive += seen->alive;
+	if (seen->ended)
 		return 0;
 	open = seen->open;
 	missed = missed_event(sk, seen);

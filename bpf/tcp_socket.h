@@ -33,6 +33,7 @@ struct tcp_state {
 	__u16 resets_received;
 	__u32 connect_us;
 	__u32 recount;	     /* generation of the last recount that saw this socket */
+	__u8 alive;	     /* counts as begun and not yet as ended (enum life) */
 	__u32 seen_next;     /* snd_nxt and bytes_received at the last scan, as they were; */
 	__u64 seen_received; /* SEEN_NOTHING: it held a byte back */
 	__u64 cookie;
@@ -61,6 +62,20 @@ const volatile bool has_socket_cookie = true;
 #define FIN_QUEUED_STATES                                                                         \
 	((1 << TCP_FIN_WAIT1) | (1 << TCP_FIN_WAIT2) | (1 << TCP_CLOSING) | (1 << TCP_LAST_ACK) | \
 	 (1 << TCP_TIME_WAIT))
+
+/* To be added to while holding the lock: a scan must not find less than the counts promise. */
+static __always_inline __u64 *life_count(__u32 kind)
+{
+	return bpf_map_lookup_elem(&lives, &kind);
+}
+
+static __always_inline void begin_life(struct tcp_state *state, __u64 *begun)
+{
+	if (state->alive)
+		return;
+	state->alive = 1;
+	__sync_fetch_and_add(begun, 1);
+}
 
 static __always_inline const struct sock *tcp_to_sock(const struct tcp_sock *tp)
 {

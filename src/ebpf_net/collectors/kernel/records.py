@@ -49,6 +49,14 @@ class Loss(IntEnum):
     REASONS = 5
 
 
+class Life(IntEnum):
+    """Connections that began and that ended; key of ``lives``."""
+
+    BEGUN = 0
+    ENDED = 1
+    COUNTS = 2
+
+
 TCP_RECORD = np.dtype(
     {
         "names": [

@@ -28,6 +28,7 @@ from ebpf_net.collectors.kernel.records import (
     TCP_RECORD,
     UDP_KEY,
     UDP_VALUE,
+    Life,
     Loss,
     TcpFlag,
 )
@@ -78,6 +79,8 @@ class KernelSource:
         self._ring = Ring(self._object.map_fd("events"), TCP_RECORD)
         self._verdicts = self._object.map_fd("cgroup_verdicts")
         self._losses = self._object.map_fd("losses")
+        self._lives = self._object.map_fd("lives")
+        self._missed_ends = 0
         self._udp_grace = self._object.map_fd("udp_grace")
         self._udp_maps = tuple(
             self._object.map_fd(f"udp_peers_{name}") for name in ("even", "odd")
@@ -120,7 +123,12 @@ class KernelSource:
 
     def scan(self) -> Records:
         """Deltas of every socket that moved, and whatever the ring held."""
-        self._run_to_end("tcp_scan")
+        begun = sum_per_cpu(self._lives, Life.BEGUN)
+        if self._run_to_end("tcp_scan"):
+            ended = sum_per_cpu(self._lives, Life.ENDED)
+            alive = self._object.get_variable("scan_alive")
+            # Less than were missed if some ended while we looked, never more.
+            self._missed_ends = max(self._missed_ends, begun - ended - alive)
         return self._ring.take()
 
     def recount_open(self) -> tuple[Records, Records]:
@@ -154,14 +162,18 @@ class KernelSource:
 
         ``ring_full`` (TCP records), ``ring_full_bytes`` (payload in them),
         ``storage_full`` (sockets without storage), ``udp_map_full`` (datagrams),
-        ``udp_map_full_bytes`` and ``skipped_events`` (that nothing makes up for).
+        ``udp_map_full_bytes``, ``skipped_events`` (that nothing makes up for) and
+        ``missed_ends`` (of connections that are gone; known from the next scan on).
         """
         lost = {
             reason.name.lower(): sum_per_cpu(self._losses, reason)
             for reason in Loss
             if reason != Loss.REASONS
         }
-        return lost | {"skipped_events": sum(self.skipped_runs().values())}
+        return lost | {
+            "skipped_events": sum(self.skipped_runs().values()),
+            "missed_ends": self._missed_ends,
+        }
 
     def skipped_runs(self, made_up_for: bool = False) -> dict[str, int]:
         """How often the kernel skipped each program that was running on that CPU.
@@ -200,17 +212,22 @@ class KernelSource:
         self._filter_changes += 1
         self._object.set_variable("filter_generation", self._filter_changes)
 
-    def _run_to_end(self, program: str) -> None:
-        """Repeat an iterator until a whole pass found room in the ring."""
+    def _run_to_end(self, program: str) -> bool:
+        """Repeat an iterator until a whole pass had room in the ring; False: none."""
         if program not in self._links:
-            return
+            return False
         before = self._ring.fill()
-        while not self._links[program].run_iterator():
+        while not self._run_once(program):
             held = self._ring.fill()
             if held == before:
                 # Not the ring: the kernel's own limit of objects for one read.
-                break
+                return False
             before = held
+        return True
+
+    def _run_once(self, program: str) -> bool:
+        self._object.set_variable("scan_alive", 0)
+        return self._links[program].run_iterator()
 
     def __enter__(self) -> KernelSource:
         return self
