@@ -67,11 +67,10 @@ class WatchedCluster:
         host = node.host
         # The namespace of a node that is not the machine's is looked at for its
         # translations only if somebody in it is watched.
-        inside = Cgroup(f"{host.cgroup.path}/watched")
-        entered = ["nsenter", f"--net=/run/netns/{host.netns}", "sleep", "infinity"]
-        self._programs.append(
-            Program(inside.wrap(entered), self.system.directory / f"{host.name}-sleep")
-        )
+        inside = Cgroup(f"{host.cgroup.path}/watched-{self._lease}")
+        sleep = ("nsenter", f"--net=/run/netns/{host.netns}", "sleep", "infinity")
+        log = self.system.directory / f"{host.name}.sleep.log"
+        self._programs.append(Program(inside.wrap(sleep), log))
         outside_pods = f"{host.cgroup.path}/system"
         return self.system.start_collector(
             host, "--exclude-cgroup", outside_pods, *flags
@@ -85,7 +84,7 @@ class WatchedCluster:
         )
 
     def start_web(self, namespace: str) -> None:
-        """Make a namespace with ``web``, its Service, and ``caller``, which can call."""
+        """Make a namespace with ``web``, its Service, and ``caller`` to call it."""
         cluster = self.cluster
         cluster.create_namespace(namespace)
         cluster.apply(
