@@ -21,6 +21,7 @@ from ebpf_net.errors import ExportError, SettingError
 from ebpf_net.exporters.otlp_encoding import package_version
 from ebpf_net.exporters.otlp_settings import OtlpProtocol, OtlpSettings
 from ebpf_net.exporters.protobuf_wire import WireError, read_fields
+from ebpf_net.intake.authorities import trusting
 
 GRPC_METHOD = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 _CONTENT_TYPE = "application/x-protobuf"
@@ -237,7 +238,7 @@ def _read(path: Path | None) -> bytes | None:
 
 def _ssl_context(settings: OtlpSettings) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=settings.certificate)
+        context = trusting(settings.certificate)
     except OSError as error:
         raise SettingError(
             f"{settings.certificate}: {error.strerror or error}"

@@ -21,6 +21,7 @@ from urllib3.exceptions import (
 )
 
 from ebpf_net.errors import SettingError
+from ebpf_net.intake.authorities import trusting
 from ebpf_net.intake.batch import CONTENT_TYPE, PATH, Batch
 from ebpf_net.intake.headers import identity_headers, to_headers
 from ebpf_net.intake.options import ClientOptions
@@ -28,7 +29,12 @@ from ebpf_net.intake.reply import Reply
 from ebpf_net.intake.tokens import TokenFile
 
 _MAX_REPLY_BYTES = 65_536
-_HANGING_UP = (ssl.SSLEOFError, ConnectionResetError, BrokenPipeError)
+_HANGING_UP = (
+    ssl.SSLEOFError,
+    ssl.SSLZeroReturnError,  # the same in Debian 12's Python
+    ConnectionResetError,
+    BrokenPipeError,
+)
 _UNREACHABLE = (ConnectTimeoutError, NewConnectionError, SSLError)
 
 
@@ -179,7 +185,7 @@ class _Stale(Exception):
 
 def _client_tls(options: ClientOptions) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=options.tls_ca)
+        context = trusting(options.tls_ca)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if options.tls_certificate is not None:
             context.load_cert_chain(options.tls_certificate, options.tls_key)

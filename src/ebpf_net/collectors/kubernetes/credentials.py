@@ -23,6 +23,7 @@ import msgspec
 
 from ebpf_net.collectors.kubernetes.access import Access, ExecPlugin
 from ebpf_net.errors import SettingError
+from ebpf_net.intake.authorities import trusting
 
 _PLUGIN_SECONDS = 60.0
 _LEEWAY_SECONDS = 60.0
@@ -104,9 +105,9 @@ class Credentials:
     def _trusting(self) -> ssl.SSLContext:
         access = self._access
         if access.ca_data:
-            context = ssl.create_default_context(cadata=access.ca_data)
+            context = trusting(cadata=access.ca_data)
         else:
-            context = ssl.create_default_context(cafile=access.ca_file)
+            context = trusting(access.ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if access.insecure:
             context.check_hostname = False
