@@ -137,7 +137,7 @@ SPECS = st.fixed_dictionaries({"annotations": JSON, "process": JSON, "linux": JS
 
 @given(SPECS | JSON)
 def test_any_specification_gives_details(spec):
-    assert parse_details(container("web", spec=spec)).name == "web"
+    assert parse_details(container("web", spec=json.dumps(spec))).name == "web"
 
 
 @given(st.binary())
