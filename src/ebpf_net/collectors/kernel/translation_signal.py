@@ -12,14 +12,13 @@ from ebpf_net.collectors.kernel.probes import Signal
 _NAME = "translations"
 _LOST = "true ends of connections whose addresses this host translates"
 _LEAST_BUFFER = 4096
+_CONNTRACK = Path("/proc/sys/net/netfilter/nf_conntrack_max")
 
 
 def try_translations(opener: ConntrackOpener) -> Signal:
     """Listen for a moment in our own network namespace, and say whether that works."""
     try:
-        os.close(
-            opener.open_events("/proc/self/ns/net", _LEAST_BUFFER, every=False),
-        )
+        _try_listening(opener)
     except OSError as error:
         return missing_translations(error)
     if not _may_enter(opener.pid):
@@ -43,6 +42,14 @@ def missing_translations(error: OSError) -> Signal:
         hint="it needs CAP_NET_ADMIN, CAP_SYS_ADMIN, and a kernel with conntrack's "
         "netlink (nf_conntrack_netlink); --disable-address-translation is without",
     )
+
+
+def _try_listening(opener: ConntrackOpener) -> None:
+    """Where nothing is tracked yet, only ask: listening would load modules."""
+    place = "/proc/self/ns/net"
+    opener.check(place, 0)
+    if _CONNTRACK.exists():
+        os.close(opener.open_events(place, _LEAST_BUFFER, every=False))
 
 
 def _may_enter(pid: int) -> bool:
