@@ -50,6 +50,8 @@ class Check:
     run: Callable[[Scene], Pair]
     not_by: str = ""
     """A way to ``tcp.state`` that does not tell this."""
+    kernel_word: str = ""
+    """What the kernel's types must name, or it does not tell this."""
 
 
 def check_connections(scene: Scene, address: str) -> Pair:
@@ -276,6 +278,7 @@ CHECKS = (
         "datagrams that a filter refuses",
         ("udp.packets", "udp.discards"),
         check_filtered,
+        kernel_word="rx_sk",  # of the tracepoint kfree_skb: the socket
     ),
     Check(
         "a cgroup that is left out", ("tcp.state", "udp.packets"), check_cgroup_filter

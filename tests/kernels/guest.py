@@ -7,7 +7,7 @@ import platform
 import sys
 from contextlib import ExitStack
 
-from ebpf_net.collectors.kernel.probes import PROBES, Signal, Way
+from ebpf_net.collectors.kernel.probes import BTF, PROBES, Signal, Way
 from ebpf_net.collectors.kernel.source import KernelSource, SourceOptions, preflight
 from ebpf_net.errors import EbpfNetError
 from tests.kernels.checks import CHECKS, DOWN, UP, Check, check_volume
@@ -71,9 +71,7 @@ def _make_scene(stack: ExitStack, forbid: frozenset[str]) -> Scene:
 
 
 def _run(check: Check, scene: Scene) -> dict[str, object]:
-    signals = _signals(scene)
-    lost = not all(signals[name].attach for name in check.needs)
-    if lost or signals["tcp.state"].attach == check.not_by:
+    if not _is_told(check, _signals(scene)):
         return _result(check, "lost")
     try:
         told, done = check.run(scene)
@@ -82,6 +80,14 @@ def _run(check: Check, scene: Scene) -> dict[str, object]:
     if told == done:
         return _result(check, "exact")
     return _result(check, "differs", f"told {told}, done {done}")
+
+
+def _is_told(check: Check, signals: dict[str, Signal]) -> bool:
+    return (
+        all(signals[name].attach for name in check.needs)
+        and signals["tcp.state"].attach != check.not_by
+        and check.kernel_word.encode() + b"\0" in BTF.read_bytes()
+    )
 
 
 def _signals(scene: Scene) -> dict[str, Signal]:
