@@ -90,8 +90,7 @@ def _tree(top: Path, base: Path) -> Iterator[tuple[str, Path]]:
 
 def _shared_libraries(files: list[Path]) -> set[Path]:
     """What the dynamic linker will look for, for all of them together."""
-    programs = [path for path in files if path.read_bytes()[:4] == b"\x7fELF"]
-    libraries = [path for path in programs if ".so" in path.name or path == files[0]]
+    libraries = [path for path in files if ".so" in path.name or path == files[0]]
     done = subprocess.run(
         ["ldd", *map(str, libraries)], capture_output=True, text=True, check=False
     )
