@@ -14,10 +14,6 @@ SUITES = {"5.10": "bullseye", "6.1": "bookworm", "6.12": "trixie"}
 
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _KERNEL = "linux-image-cloud-amd64"
-_MIRRORS = {
-    "Debian": "http://deb.debian.org/debian/",
-    "Debian-Security": "http://deb.debian.org/debian-security/",
-}
 
 
 class Suite:
@@ -28,8 +24,10 @@ class Suite:
         for directory in ("lists/partial", "archives/partial"):
             (self._apt / directory).mkdir(parents=True, exist_ok=True)
         (self._apt / "status").touch()
-        mirrors = _MIRRORS | _configured_mirrors()
+        mirrors = _configured_mirrors()
         archives = (("Debian", name), ("Debian-Security", f"{name}-security"))
+        if any(label not in mirrors for label, _ in archives):
+            raise LookupError("apt has no mirror of Debian and of its security archive")
         lines = [
             f"deb [signed-by={_KEYRING}] {mirrors[label]} {suite} main"
             for label, suite in archives
