@@ -21,10 +21,9 @@ from ebpf_net.reducer.ingest import (
     Source,
     Timing,
     Windows,
-    last_ends,
     source_key,
 )
-from ebpf_net.reducer.keys import Bool, Int64, text_key
+from ebpf_net.reducer.keys import Bool
 from ebpf_net.reducer.known import Names
 from ebpf_net.reducer.levels import Limits, final
 from ebpf_net.reducer.matching import (
@@ -33,9 +32,8 @@ from ebpf_net.reducer.matching import (
     Moment,
     count_gaps,
     match,
-    recent_endpoints,
 )
-from ebpf_net.reducer.memory import RECENT_WINDOWS, Memory, find_ends
+from ebpf_net.reducer.memory import RECENT_WINDOWS, Memory
 from ebpf_net.reducer.options import (
     ClosedWindow,
     Commit,
@@ -44,19 +42,19 @@ from ebpf_net.reducer.options import (
     edge_count,
 )
 from ebpf_net.reducer.overflow import Overflow, alone, split_overflow
+from ebpf_net.reducer.preparation import (
+    collect_rows,
+    keep_clusters_apart,
+    translate_rows,
+)
 from ebpf_net.reducer.reference import Change, References
 from ebpf_net.reducer.rows import (
     EDGES_SCHEMA,
-    SAMPLES_SCHEMA,
     Rows,
     concat_rows,
-    make_rows,
     no_rows,
-    with_scopes,
 )
-from ebpf_net.reducer.scopes import scopes_of
 from ebpf_net.reducer.state import State, read_state, write_state
-from ebpf_net.reducer.translation import translate
 from ebpf_net.schema import REFERENCE_KEYS, InternalPoint, Window
 
 __all__ = ["ClosedWindow", "Reducer", "ReducerOptions"]
@@ -117,12 +115,11 @@ class Reducer:
             if is_snapshot:
                 return
             refusal = self._windows.put(batch, received_ns)
-            if not refusal:
-                self._sources[source].measure(header)
             if refusal:
                 self._counters.late[refusal] += count
                 self._loose_commits.append(commit_of(batch))
             else:
+                self._sources[source].measure(header)
                 self._waiting_rows += count
 
     def next_close_ns(self) -> int | None:
@@ -227,13 +224,14 @@ class Reducer:
 
     def _reduce_window(self, due: Due) -> list[ClosedWindow]:
         with self._counters.stage("ingest"):
-            rows = self._collect(due.received)
+            self._hear(due.received)
+            rows = collect_rows(due.received, self._references.boots())
             with self._arrivals:
                 circumstances = self._windows.circumstances(
                     due, self._held[0], self._sources
                 )
         count = len(rows)
-        rows = self._in_scopes(self._translate(rows, circumstances))
+        rows = self._prepare(rows, circumstances)
         commits = tuple(commit_of(received.batch) for received in due.received)
         closed: list[ClosedWindow] = []
         if due.late:
@@ -280,52 +278,22 @@ class Reducer:
         kept = ~released & ~waiting
         return [self._partial(everything, matched, kept, now.number)]
 
-    def _collect(self, received: tuple[Received, ...]) -> Rows:
-        boots = self._references.boots()
-        ends = last_ends(received)
-        parts = []
+    def _hear(self, received: tuple[Received, ...]) -> None:
+        """Note that sources have told of a window."""
         for one in received:
-            header, tables = one.batch.header, one.batch.tables
-            source = source_key(header)
+            source = source_key(one.batch.header)
             if self._sources[source].first is None:
                 with self._arrivals:
                     self._windows.note_gap(source, one.window, self._sources)
             self._sources[source].hear(one.window)
-            edges = tables.get("edges")
-            if edges is None or not edges.num_rows:
-                continue
-            boot = boots.get(source, text_key("collector", header.collector))
-            samples = tables.get("edge_samples")
-            if samples is None:
-                samples = SAMPLES_SCHEMA.empty_table()
-            rows = make_rows(edges, samples, source, boot)
-            is_last = header.window_end_ns == ends[header.collector]
-            parts.append(rows if is_last else rows.without_open())
-        return concat_rows(parts)
 
-    def _translate(self, rows: Rows, now: Circumstances) -> Rows:
-        table = self._references.tables["translations"]
-        if not table.num_rows or not len(rows):
-            return rows
+    def _prepare(self, rows: Rows, now: Circumstances) -> Rows:
         with self._counters.stage("matching"):
-            served = rows.keys.far_endpoint[~rows.is_client]
-            known = recent_endpoints(self._memory, now)
-
-            def covered(endpoint: Int64) -> Bool:
-                reported, _ = find_ends(known, endpoint, endpoint, now.live)
-                return reported | np.isin(endpoint, served)
-
-            translated = translate(rows, table, covered)
-        self._counters.unresolved_rows += translated.unresolved
-        return translated.rows
-
-    def _in_scopes(self, rows: Rows) -> Rows:
-        """Keep rows of clusters that share addresses apart."""
-        with self._counters.stage("matching"):
-            known = self.names.known(self._engine, self._references.tables)
-            if not len(known.addresses.shared):
-                return rows
-            return with_scopes(rows, scopes_of(rows, known))
+            tables = self._references.tables
+            translated = translate_rows(rows, tables["translations"], self._memory, now)
+            self._counters.unresolved_rows += translated.unresolved
+            known = self.names.known(self._engine, tables)
+            return keep_clusters_apart(translated.rows, known)
 
     def _match(self, rows: Rows, was_held: Bool, now: Circumstances) -> Matched:
         with self._counters.stage("matching"):
