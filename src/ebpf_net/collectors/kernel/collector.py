@@ -47,7 +47,7 @@ _LONGEST_HOLD_NS = (
 _OTHER_ENDS_SECONDS = 0.2
 _NAMES_WAIT_SECONDS = 0.2  # once for new containers, to name them in their first rows
 _STEP_NS = _SECOND_NS // 4  # the wall clock moved by more than slewing does
-_CAUSES_OF_RECOUNT = ("ring_full", "storage_full")
+_CAUSES_OF_RECOUNT = ("ring_full", "storage_full", "missed_ends")
 
 
 @dataclass(frozen=True)
