@@ -1,8 +1,10 @@
 """What follows address translation, as the settings say."""
 
 import os
+from pathlib import Path
 
 import pytest
+from tests.collectors.kernel.own_namespace import OwnNamespace
 
 from ebpf_net.cli.translation import translation_signals, watched_translation
 from ebpf_net.settings import Settings
@@ -40,3 +42,31 @@ def test_trying_it_says_the_same() -> None:
     assert [signal.name for signal in translation_signals(Settings())] == [
         "translations"
     ]
+
+
+def open_sockets() -> set[str]:
+    """Return the sockets that this process has open."""
+    files = Path("/proc/self/fd").iterdir()
+    return {os.readlink(file) for file in files if file.is_socket()}
+
+
+def fail_with(settings: Settings) -> None:
+    with watched_translation(settings) as (translation, _):
+        assert translation is not None
+        translation.look()
+        assert translation.is_listening
+        raise KeyboardInterrupt
+
+
+def test_a_body_that_fails_leaves_no_socket_open() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    namespace = OwnNamespace()
+    try:
+        namespace.translate()
+        before = open_sockets()
+        with pytest.raises(KeyboardInterrupt):
+            fail_with(Settings())
+        assert open_sockets() == before
+    finally:
+        namespace.close()

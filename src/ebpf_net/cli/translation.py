@@ -41,9 +41,11 @@ def watched_translation(
     try:
         signal = try_translations(opener)
         translation = _translation(settings, opener) if signal.attach else None
-        yield translation, (signal,)
-        if translation is not None:
-            translation.close()
+        try:
+            yield translation, (signal,)
+        finally:
+            if translation is not None:
+                translation.close()
     finally:
         opener.close()
 
