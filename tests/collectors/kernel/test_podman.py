@@ -56,6 +56,11 @@ def test_a_list_that_is_none_is_an_error(tmp_path, content):
         fetch_details(tmp_path, ASKED, 5.0)
 
 
+def test_metadata_may_be_longer_than_a_name():
+    metadata = json.dumps({"labels": "x" * 5000, "name": "web"})
+    assert parse_stored({"metadata": metadata}).name == "web"
+
+
 def test_metadata_that_is_no_json_is_an_error():
     with pytest.raises(ApiError):
         parse_stored({"metadata": "{"})

@@ -52,7 +52,11 @@ class ContainerDetails:
 
 
 def make_details(
-    name: str, image: str, labels: Mapping[str, str], **known: str
+    name: str,
+    image: str,
+    labels: Mapping[str, Any],
+    runtime: str = "",
+    container_id: str = "",
 ) -> ContainerDetails:
     """Return the details, with all that is too long cut or left out."""
     image_name, image_version = split_image(image[:_MAX_TEXT_LENGTH])
@@ -61,7 +65,8 @@ def make_details(
         image=image_name,
         image_version=image_version,
         labels=_bounded_labels(labels),
-        **known,
+        runtime=runtime,
+        container_id=container_id[:_MAX_TEXT_LENGTH],
     )
 
 
@@ -102,7 +107,7 @@ def as_list(value: Any) -> list[Any]:
 
 def as_text(value: Any) -> str:
     """Return a value of JSON if it is a text, else an empty one."""
-    return value[:_MAX_TEXT_LENGTH] if isinstance(value, str) else ""
+    return value if isinstance(value, str) else ""
 
 
 def _bounded_labels(labels: Mapping[str, Any]) -> Mapping[str, str]:
