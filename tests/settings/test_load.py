@@ -1,10 +1,19 @@
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
 from ebpf_net.errors import SettingError
-from ebpf_net.settings import KERNEL_COLLECTOR, REDUCER, UP, load, to_yaml
+from ebpf_net.settings import (
+    K8S_COLLECTOR,
+    KERNEL_COLLECTOR,
+    PREFLIGHT,
+    REDUCER,
+    UP,
+    load,
+    to_yaml,
+)
 
 
 def test_flag_beats_variable_beats_file_beats_default(tmp_path):
@@ -57,14 +66,33 @@ def test_bad_variable_is_named_with_its_value(environment, message):
     [
         (["--prom", "7010"], "--prom is '7010', expected HOST:PORT"),
         (["--threads", "0"], "--threads is '0', expected a whole number of 1 or more"),
-        (["--memory-limit", "x"], "--memory-limit is 'x', expected a size such as"),
+        (["--memory-limit", "x"], "--memory-limit is 'x', expected a size of 64M"),
         (["--lateness-seconds", "nan"], "--lateness-seconds is 'nan', expected a num"),
+        (["--memory-limit", "5"], "--memory-limit is '5', expected a size of 64M or"),
+        (["--listen-host", ""], "--listen-host is '', expected a name or an address"),
         (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),
     ],
 )
 def test_bad_flag_is_named_with_its_value(arguments, message):
     with pytest.raises(SettingError, match=message):
         load(REDUCER, arguments, environment={})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--forbid-attach", "iter", "--forbid-attach", "bogus"],
+            "--forbid-attach is 'bogus', expected one of tp_btf, fentry, iter, cgroup",
+        ),
+        (["--include-cgroup", ""], "--include-cgroup is '', expected a pattern"),
+        (["--intake-host", ""], "--intake-host is '', expected a name or an address"),
+    ],
+)
+def test_bad_flag_of_a_collector_is_named_with_its_value(arguments, message):
+    with pytest.raises(SettingError) as caught:
+        load(KERNEL_COLLECTOR, arguments, environment={})
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(
@@ -102,6 +130,25 @@ def test_help_shows_sizes_and_addresses_as_one_writes_them(capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert "--prom HOST:PORT" in text
     assert "[default: 512M]" in text
+
+
+def test_help_shows_what_may_be_chosen_and_what_may_be_repeated(capsys):
+    with pytest.raises(SystemExit):
+        load(KERNEL_COLLECTOR, ["--help"], environment={})
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--forbid-attach {tp_btf,fentry,iter,cgroup} Attach" in text
+    assert "older kernel would do. Repeatable. (EBPF_NET_FORBID_ATTACH)" in text
+    assert "--include-cgroup PATTERN Collect" in text
+
+
+@pytest.mark.parametrize(
+    "command", [KERNEL_COLLECTOR, K8S_COLLECTOR, REDUCER, UP, PREFLIGHT]
+)
+def test_each_command_tells_its_version(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        load(command, ["--version"], environment={})
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"ebpf-net {version('ebpf-net')}\n"
 
 
 def test_repeated_patterns_are_kept_in_order():

@@ -15,6 +15,10 @@ PARSERS = [
     values.host_port,
     values.choice("a", "b"),
     values.path,
+    values.pattern,
+    values.host,
+    values.memory,
+    values.paths,
 ]
 
 
@@ -49,3 +53,7 @@ def test_sizes_are_written_in_the_largest_unit_that_is_exact():
 def test_addresses_are_written_as_they_are_read():
     assert values.format_host_port("::1", 7010) == "[::1]:7010"
     assert values.format_host_port("0.0.0.0", 7001) == "0.0.0.0:7001"
+
+
+def test_paths_may_hold_blanks():
+    assert values.paths("/a b.mmdb, /c.mmdb") == ("/a b.mmdb", "/c.mmdb")

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -180,6 +181,9 @@ def _parser(command: str, program: str, rows: Sequence[Setting]) -> _Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help="show the version and exit"
+    )
     for row in rows:
         _add_flag(parser, row)
     for level in LOG_LEVELS:
@@ -193,6 +197,12 @@ def _parser(command: str, program: str, rows: Sequence[Setting]) -> _Parser:
             help=argparse.SUPPRESS,
         )  # fmt: skip
     return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"ebpf-net {version('ebpf-net')}")
+        parser.exit()
 
 
 class _Obsolete(argparse.Action):
@@ -211,6 +221,8 @@ class _Obsolete(argparse.Action):
 
 def _add_flag(parser: argparse.ArgumentParser, row: Setting) -> None:
     help_text = row.help.replace("%", "%%")
+    if row.repeatable:
+        help_text += " Repeatable."
     default = row.shown_default
     if default:
         help_text += f" [default: {default}]"
@@ -223,7 +235,7 @@ def _add_flag(parser: argparse.ArgumentParser, row: Setting) -> None:
         )
     elif row.repeatable:
         parser.add_argument(
-            *names, dest=row.name, action="append", metavar="PATTERN", help=help_text
+            *names, dest=row.name, action="append", metavar=row.metavar, help=help_text
         )
     else:
         parser.add_argument(*names, dest=row.name, metavar=row.metavar, help=help_text)
@@ -232,7 +244,7 @@ def _add_flag(parser: argparse.ArgumentParser, row: Setting) -> None:
 def _from_flag(row: Setting, given: object) -> object:
     if row.repeatable:
         assert isinstance(given, list)
-        return tuple(row.parse(text) for text in given)
+        return tuple(_from_text(row, text, row.flag) for text in given)
     return _from_text(row, str(given), row.flag)
 
 

@@ -49,7 +49,11 @@ class Setting:
 
     @property
     def metavar(self) -> str:
-        """What stands for its value in ``--help``."""
+        """What stands for its value in ``--help`` and in the documentation."""
+        if self.kind == "memory":
+            return "SIZE"
+        if self.kind == "choice":
+            return "{" + ",".join(getattr(self.parse, "choices", ())) + "}"
         return self.kind.replace("_", ":").upper()
 
     @property
@@ -58,7 +62,7 @@ class Setting:
         default = self.default
         if default in (None, "", ()) or default is False:
             return ""
-        if self.kind == "size":
+        if self.kind in ("size", "memory"):
             return values.format_size(cast("int", default))
         if self.kind == "host_port":
             return values.format_host_port(*cast("tuple[str, int]", default))
@@ -86,6 +90,7 @@ class Settings:
         "127.0.0.1",
         "Name or address of the reducer.",
         _SENDERS,
+        values.host,
         variable="EBPF_NET_INTAKE_HOST",
     )
     intake_port: int = _setting(
@@ -196,6 +201,7 @@ class Settings:
         (),
         "Collect only sockets of cgroups whose path, or an ancestor's, matches.",
         _COLLECTORS,
+        values.pattern,
         variable="EBPF_NET_INCLUDE_CGROUP",
         repeatable=True,
     )
@@ -203,6 +209,7 @@ class Settings:
         (),
         "Leave out sockets of cgroups whose path, or an ancestor's, matches.",
         _COLLECTORS,
+        values.pattern,
         variable="EBPF_NET_EXCLUDE_CGROUP",
         repeatable=True,
     )
@@ -401,6 +408,7 @@ class Settings:
         (),
         "Labels of pods, services, nodes and namespaces to send: names or patterns.",
         _KUBERNETES,
+        values.pattern,
         variable="EBPF_NET_ALLOW_LABEL",
         repeatable=True,
     )
@@ -408,6 +416,7 @@ class Settings:
         (),
         "Annotations of pods to send: names or patterns.",
         _KUBERNETES,
+        values.pattern,
         variable="EBPF_NET_ALLOW_ANNOTATION",
         repeatable=True,
     )
@@ -457,6 +466,7 @@ class Settings:
         "Address to listen on; beyond loopback needs TLS or a token, or "
         "--allow-insecure-intake.",
         frozenset({REDUCER}),
+        values.host,
         variable="EBPF_NET_LISTEN_HOST",
     )
     port: int = _setting(
@@ -499,9 +509,10 @@ class Settings:
     )
     memory_limit_bytes: int = _setting(
         512 << 20,
-        "Memory of the reducing engine; beyond it spills to the data directory.",
+        "Memory of the reducing engine, 64M or more; beyond it spills to the data "
+        "directory.",
         _REDUCERS,
-        values.size,
+        values.memory,
         flag="--memory-limit",
         variable="EBPF_NET_MEMORY_LIMIT",
     )
@@ -537,6 +548,7 @@ class Settings:
         "localhost",
         "Host of the OTLP receiver.",
         _REDUCERS,
+        values.host,
         variable="EBPF_NET_OTLP_GRPC_METRICS_HOST",
     )
     otlp_grpc_metrics_port: int = _setting(
@@ -598,10 +610,10 @@ class Settings:
     )
     geoip_path: tuple[str, ...] = _setting(
         (),
-        "MaxMind-format files (ASN, Country, City) for autonomous systems and "
-        "countries; read again when they change.",
+        "MaxMind-format files (ASN, Country, City), with commas between, for "
+        "autonomous systems and countries; read again when they change.",
         _REDUCERS,
-        values.names,
+        values.paths,
         variable="GEOIP_PATH",
     )
     enable_autonomous_system_ip: bool = _setting(

@@ -14,6 +14,20 @@ def text(value: str) -> str:
     return value
 
 
+def pattern(value: str) -> str:
+    """A pattern that is not empty: an empty one would match nothing."""
+    if not value:
+        raise ValueError("a pattern")
+    return value
+
+
+def host(value: str) -> str:
+    """A name or an address."""
+    if not value or any(character.isspace() for character in value):
+        raise ValueError("a name or an address")
+    return value
+
+
 def path(value: str) -> Path:
     """A path that is not empty."""
     if not value:
@@ -67,6 +81,20 @@ def size(value: str) -> int:
     return int(number) * _SIZE_UNITS[unit]
 
 
+_LEAST_MEMORY = 64 << 20
+
+
+def memory(value: str) -> int:
+    """A size that the reducing engine can work with."""
+    try:
+        given = size(value)
+    except ValueError:
+        given = 0
+    if given < _LEAST_MEMORY:
+        raise ValueError("a size of 64M or more, such as 512M or 1G")
+    return given
+
+
 def host_port(value: str) -> tuple[str, int]:
     """HOST:PORT, an IPv6 address in brackets."""
     host, colon, number = value.rpartition(":")
@@ -101,9 +129,15 @@ def choice(*choices: str) -> Callable[[str], str]:
         return value
 
     parse.__name__ = "choice"
+    parse.choices = choices  # type: ignore[attr-defined]  # a function has a __dict__
     return parse
 
 
 def names(value: str) -> tuple[str, ...]:
     """Names parted by commas."""
     return tuple(name for name in value.replace(" ", "").split(",") if name)
+
+
+def paths(value: str) -> tuple[str, ...]:
+    """Paths parted by commas."""
+    return tuple(path.strip() for path in value.split(",") if path.strip())
