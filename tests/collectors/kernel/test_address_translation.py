@@ -139,6 +139,32 @@ def test_forwarded_connections_are_told_without_a_record(
     assert len(translation.end_window(NOBODY)["translation_id"]) == 1
 
 
+def test_process_that_moved_is_not_taken_for_its_former_namespace(
+    opener: ConntrackOpener, own_namespace: OwnNamespace, tmp_path: Path
+) -> None:
+    plain = OwnNamespace()
+    link = tmp_path / "7" / "ns" / "net"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(plain.file)
+    namespaces = NetworkNamespaces(10, None, tmp_path, tmp_path / "none")
+    translation = AddressTranslation(
+        opener, namespaces, TranslationOptions(), time.monotonic_ns
+    )
+    translation.look()
+    own_namespace.translate()
+    link.unlink()
+    link.symlink_to(own_namespace.file)
+    translation.look()
+    assert translation.status()["translations.namespaces"] == 1
+    own_namespace.connect()
+    translation.listen()
+    ends = translation.resolve_tcp(seen(own_namespace), CLIENT)
+    assert ends is not None
+    assert ends.ports[1].tolist() == [8080]
+    translation.close()
+    plain.close()
+
+
 def test_without_the_program_it_goes_on_and_says_so_once(
     translation: AddressTranslation,
     own_namespace: OwnNamespace,

@@ -8,7 +8,12 @@ import pytest
 from tests.collectors.kernel.own_namespace import OwnNamespace
 
 from ebpf_net.collectors.kernel.conntrack import ConntrackTable, Listening
-from ebpf_net.collectors.kernel.conntrack_opener import ConntrackOpener, Nat, Status
+from ebpf_net.collectors.kernel.conntrack_opener import (
+    ConntrackOpener,
+    NamespaceMovedError,
+    Nat,
+    Status,
+)
 
 
 def test_it_says_when_rules_translate(
@@ -82,6 +87,22 @@ def test_file_that_is_no_namespace_is_an_error(
         opener.check(str(tmp_path / "file"), 0)
     with pytest.raises(FileNotFoundError):
         opener.check(str(tmp_path / "nothing"), 0)
+
+
+def test_file_of_another_namespace_than_expected_is_an_error(
+    opener: ConntrackOpener, own_namespace: OwnNamespace
+) -> None:
+    wrong = own_namespace.number + 1
+    opener.check(own_namespace.file, 0, own_namespace.number)
+    with pytest.raises(NamespaceMovedError):
+        opener.check(own_namespace.file, 0, wrong)
+    with pytest.raises(NamespaceMovedError):
+        opener.open_events(own_namespace.file, 4096, wrong, every=False)
+    with (
+        pytest.raises(NamespaceMovedError),
+        opener.open_dump(own_namespace.file, 0, wrong),
+    ):
+        pass
 
 
 def test_it_stays_at_signals_that_are_for_the_collector(

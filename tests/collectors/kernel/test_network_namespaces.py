@@ -95,6 +95,19 @@ def test_process_that_moves_is_found_after_some_windows(host: Host) -> None:
     assert any(pod in namespaces.find() for _ in range(6))
 
 
+def test_process_that_moved_is_found_at_once_when_its_namespace_is_forgotten(
+    host: Host,
+) -> None:
+    own, pod = host.namespace("own"), host.namespace("pod")
+    host.process(5, "own")
+    namespaces = NetworkNamespaces(3, None, host.proc, host.named)
+    namespaces.find()
+    host.process(5, "pod")
+    assert set(namespaces.find()) == {own}
+    namespaces.forget(own)
+    assert set(namespaces.find()) == {pod}
+
+
 def test_what_must_not_be_read_is_nothing(tmp_path: Path) -> None:
     namespaces = NetworkNamespaces(3, None, tmp_path, tmp_path / "none")
     assert namespaces.find() == {}

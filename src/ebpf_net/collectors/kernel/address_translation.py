@@ -24,7 +24,12 @@ from ebpf_net.collectors.kernel.conntrack import (
     Sockets,
     Translations,
 )
-from ebpf_net.collectors.kernel.conntrack_opener import ConntrackOpener, Nat, Status
+from ebpf_net.collectors.kernel.conntrack_opener import (
+    ConntrackOpener,
+    NamespaceMovedError,
+    Nat,
+    Status,
+)
 from ebpf_net.collectors.kernel.network_namespaces import NetworkNamespaces
 from ebpf_net.collectors.kernel.records import TcpFlag
 from ebpf_net.collectors.kernel.translations import (
@@ -95,6 +100,7 @@ class AddressTranslation:
         self._since_ns = self._now_ns = monotonic_ns()  # the last two times we listened
         self._udp_since_ns = self._now_ns
         self._refused: set[int] = set()
+        self._moved: set[int] = set()  # namespaces whose file is of another one now
         self._unresolved = 0
         self._overruns = 0
         self._lost_overruns = 0
@@ -107,21 +113,10 @@ class AddressTranslation:
     def look(self) -> None:
         """Find the namespaces that translate now; call it once a window."""
         self._looks += 1
-        self._host = self._namespaces.host
-        files = self._namespaces.find()
-        for netns in [netns for netns in self._places if netns not in files]:
-            if netns != self._host:
-                self._leave(netns)
-        for netns, file in files.items():
-            place = self._places.setdefault(netns, _Place(file))
-            place.file, place.is_private = file, False
-        if self._host and self._host not in files:
-            # Its rules serve those in other namespaces, whoever is not to be seen.
-            host_file = self._namespaces.host_file
-            place = self._places.setdefault(self._host, _Place(host_file))
-            place.file, place.is_private = host_file, True
+        self._find()
         for netns in self._to_check():
             self._check(netns, self._places[netns])
+        self._look_again()
         if self._is_time_to_tidy():
             self._tidy()
 
@@ -210,6 +205,34 @@ class AddressTranslation:
         for place in self._places.values():
             _stop_listening(place)
 
+    def _find(self) -> None:
+        """Take note of the namespaces that there are, and of their files."""
+        self._host = self._namespaces.host
+        files = self._namespaces.find()
+        for netns in [netns for netns in self._places if netns not in files]:
+            if netns != self._host:
+                self._leave(netns)
+        for netns, file in files.items():
+            place = self._places.setdefault(netns, _Place(file))
+            place.file, place.is_private = file, False
+        if self._host and self._host not in files:
+            # Its rules serve those in other namespaces, whoever is not to be seen.
+            host_file = self._namespaces.host_file
+            place = self._places.setdefault(self._host, _Place(host_file))
+            place.file, place.is_private = host_file, True
+
+    def _look_again(self) -> None:
+        """Find another file for namespaces whose process has moved or is another."""
+        moved, self._moved = self._moved, set()
+        if not moved:
+            return
+        for netns in moved:
+            self._namespaces.forget(netns)
+        self._find()
+        for netns, place in list(self._places.items()):
+            if netns in moved or not place.checked:
+                self._check(netns, place)
+
     def _resolve(self, records: Records, sockets: Sockets) -> ConnectionEnds | None:
         translations, outcomes = self._connections.resolve(sockets, self._host)
         self._unresolved += int(np.count_nonzero(outcomes == Outcome.AMBIGUOUS))
@@ -241,9 +264,9 @@ class AddressTranslation:
     def _check(self, netns: int, place: _Place) -> None:
         place.checked = self._looks
         try:
-            checked = self._opener.check(place.file, place.generation)
+            checked = self._opener.check(place.file, place.generation, netns)
         except OSError as error:
-            self._refuse(error)
+            self._refuse(netns, error)
             return
         nat = checked.nat
         if nat & Nat.UNCHANGED:
@@ -290,11 +313,14 @@ class AddressTranslation:
         _stop_listening(place)
         try:
             place.events = self._opener.open_events(
-                place.file, self._options.buffer_bytes, every=place.hears_all
+                place.file,
+                self._options.buffer_bytes,
+                netns,
+                every=place.hears_all,
             )
             self._dump(netns, place, since_ns=0)
         except OSError as error:
-            self._refuse(error)
+            self._refuse(netns, error)
 
     def _drain(self, netns: int, place: _Place) -> None:
         listening = Listening(netns, self._since_ns, self._now_ns, place.is_private)
@@ -310,7 +336,7 @@ class AddressTranslation:
         try:
             self._dump(netns, place, self._since_ns)
         except OSError as error:
-            self._refuse(error)
+            self._refuse(netns, error)
             return False
         return True
 
@@ -321,7 +347,7 @@ class AddressTranslation:
         wanted = (Status.SOURCE_NAT, Status.DESTINATION_NAT)
         self._connections.begin_dumps()
         for status in (Status(0),) if place.hears_all else wanted:
-            with self._opener.open_dump(place.file, status) as netlink:
+            with self._opener.open_dump(place.file, status, netns) as netlink:
                 self._connections.read_dump(netlink, listening)
         self._connections.end_dumps(netns, now_ns)
 
@@ -334,8 +360,11 @@ class AddressTranslation:
         self._connections.begin_dumps()
         self._connections.end_dumps(netns, self._monotonic_ns())
 
-    def _refuse(self, error: OSError) -> None:
+    def _refuse(self, netns: int, error: OSError) -> None:
         """Say once what cannot be done; a namespace that has just gone says nothing."""
+        if isinstance(error, NamespaceMovedError):
+            self._moved.add(netns)
+            return
         gone = isinstance(error, FileNotFoundError | ProcessLookupError)
         if gone or error.errno in self._refused:
             return

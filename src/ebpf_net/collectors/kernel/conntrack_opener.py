@@ -7,6 +7,7 @@ it opens is read here: that takes no rights.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -48,11 +49,17 @@ class Checked:
     generation: int
 
 
+class NamespaceMovedError(OSError):
+    """A file is now that of another namespace: its process has moved, or is another."""
+
+
 class ConntrackOpener:
     """The program, until ``close``. OSError with the kernel's reason where it fails.
 
     For one thread. Namespaces are given by their files, such as ``/proc/1/ns/net``,
     which are open only for as long as a request takes: they would keep a namespace.
+    With ``number``, the inode that the file was found with, NamespaceMovedError where
+    it has become another one.
     """
 
     def __init__(self) -> None:
@@ -67,23 +74,25 @@ class ConntrackOpener:
         """Return its process id."""
         return self._process.pid
 
-    def check(self, namespace: str, generation: int) -> Checked:
+    def check(self, namespace: str, generation: int, number: int = 0) -> Checked:
         """Say what translates there; ``generation`` is of the last check, or 0."""
-        with self._ask(_CHECK, generation, namespace) as (found, now, _):
+        with self._ask(_CHECK, generation, namespace, number) as (found, now, _):
             return Checked(Nat(found), now)
 
-    def open_events(self, namespace: str, buffer_bytes: int, *, every: bool) -> int:
+    def open_events(
+        self, namespace: str, buffer_bytes: int, number: int = 0, *, every: bool
+    ) -> int:
         """Return a socket with the namespace's events, ``every`` one or translated."""
         size = min(buffer_bytes, _ALL_EVENTS - 1) | (_ALL_EVENTS if every else 0)
-        with self._ask(_EVENTS, size, namespace) as (_, _, files):
+        with self._ask(_EVENTS, size, namespace, number) as (_, _, files):
             opened: int = files[0]
             files.clear()  # it is the caller's
             return opened
 
     @contextlib.contextmanager
-    def open_dump(self, namespace: str, status: int) -> Iterator[int]:
+    def open_dump(self, namespace: str, status: int, number: int = 0) -> Iterator[int]:
         """Return a socket with a dump of what has these status bits, 0: of all."""
-        with self._ask(_DUMP, status, namespace) as (_, _, files):
+        with self._ask(_DUMP, status, namespace, number) as (_, _, files):
             yield files[0]
 
     def close(self) -> None:
@@ -94,11 +103,13 @@ class ConntrackOpener:
 
     @contextlib.contextmanager
     def _ask(
-        self, operation: int, argument: int, namespace: str
+        self, operation: int, argument: int, namespace: str, number: int
     ) -> Iterator[tuple[int, int, list[int]]]:
         """Yield what was found, a generation, and files that are closed if left."""
         place = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
         try:
+            if number and os.fstat(place).st_ino != number:
+                raise NamespaceMovedError(errno.ESTALE, os.strerror(errno.ESTALE))
             request = _REQUEST.pack(operation, argument)
             socket.send_fds(self._socket, [request], [place])
         finally:

@@ -54,6 +54,13 @@ class NetworkNamespaces:
         self.left_out = len(left_out)
         return found
 
+    def forget(self, number: int) -> None:
+        """Look again, at the next ``find``, at the processes that were in it.
+
+        For a namespace whose file has become that of another one.
+        """
+        self._known = {pid: at for pid, at in self._known.items() if at != number}
+
     def _all(self) -> Iterator[tuple[int, str]]:
         known, self._known = self._known, {}
         for pid in filter(str.isdigit, os.listdir(self._proc)):
