@@ -191,7 +191,9 @@ def test_the_next_best_way_counts_the_same(network: Network) -> None:
     with KernelSource(options) as source:
         state = source.signals[0]
         assert state.attach in ("fentry/tcp_set_state", "cgroup/sock_ops")
-        assert state.reason == "tp_btf/inet_sock_set_state is not there"
+        assert state.reason == (
+            "tp_btf/inet_sock_set_state is forbidden by --forbid-attach"
+        )
         assert state.lost
         watch = Watch(source)
         server.call(serve, right.address, 7601, 100, 2000)

@@ -324,7 +324,7 @@ def _try_ways(
 ) -> tuple[Way | None, EbpfNetError | None]:
     cause: EbpfNetError | None = None
     if probe.ways[0] not in _present(options, probe):
-        cause = KernelError(f"{probe.ways[0].attach} is not there", "")
+        cause = _absence(options, probe.ways[0])
     for way in _present(options, probe):
         try:
             _attach_with_or_without_cookie(options, [way]).close()
@@ -333,6 +333,14 @@ def _try_ways(
         else:
             return way, cause
     return None, cause
+
+
+def _absence(options: SourceOptions, way: Way) -> KernelError:
+    if way.kind in options.forbid:
+        return KernelError(
+            f"{way.attach} is forbidden by --forbid-attach", "leave that flag out"
+        )
+    return KernelError(f"{way.attach} is not there")
 
 
 def _signal(probe: Probe, way: Way | None, cause: EbpfNetError | None) -> Signal:
