@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ebpf_net.reducer.keys import EdgeKeys
 from ebpf_net.reducer.memory import (
     RECENT_WINDOWS,
     Ends,
@@ -93,3 +94,17 @@ def test_newest_windows_are_chosen_for_the_state():
         learn(memory, number, 1, 2)
     assert sorted(memory.newest(16).clients) == list(range(12, 20))
     assert sorted(memory.newest(0).clients) == list(range(19 - RECENT_WINDOWS, 20))
+
+
+def test_what_is_known_of_old_keys_follows_to_new_ones_once():
+    memory = Memory()
+    learn(memory, 5, 1, 2)
+    old = EdgeKeys(keys(1, 9), keys(101, 109), keys(0, 0), keys(0, 0))
+    new = old.within(keys(64, 64))
+    for _ in range(2):
+        memory.follow([5], old, new)
+    assert len(memory) == 3
+    found, ends = find_ends(memory.clients[5], new.near, new.far)
+    assert found.tolist() == [True, False]
+    assert ends.process.tolist() == [10, 0]
+    assert find_ends(memory.clients[5], old.near, old.far)[0].tolist() == [True, False]

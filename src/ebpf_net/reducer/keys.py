@@ -82,6 +82,26 @@ class EdgeKeys:
     near_endpoint: Int64
     far_endpoint: Int64
 
+    def within(self, scope: Int64) -> EdgeKeys:
+        """Return the keys in other scopes; of keys in a scope, those in none."""
+        if not scope.any():
+            return self
+        return EdgeKeys(
+            self.near ^ scope,
+            self.far ^ scope,
+            self.near_endpoint ^ scope,
+            self.far_endpoint ^ scope,
+        )
+
+    def take(self, chosen: Int64) -> EdgeKeys:
+        """Return the keys of the chosen rows."""
+        return EdgeKeys(
+            self.near[chosen],
+            self.far[chosen],
+            self.near_endpoint[chosen],
+            self.far_endpoint[chosen],
+        )
+
 
 @dataclass(frozen=True)
 class Addresses:

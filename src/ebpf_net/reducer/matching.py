@@ -276,7 +276,7 @@ def _decide_servers(
 ) -> _Decided:
     peer = pairs.client_of_server.copy()
     has_row = peer >= 0
-    recent = _recent(now)
+    recent = recent_windows(now)
     lonely = np.flatnonzero(~has_row)
     found, remembered = find_ends(
         parts_of(memory.clients, recent),
@@ -328,7 +328,8 @@ def _has_counted(memory: Memory, number: int, servers: Groups, chosen: Int64) ->
     return has_row & ~replaced
 
 
-def _recent(now: Circumstances) -> range:
+def recent_windows(now: Circumstances) -> range:
+    """Return the windows of which the other end is looked for, the newest first."""
     # What comes after its window finds the window after it in memory, too.
     newest = now.number + (now.moment is not Moment.ON_TIME)
     return range(newest, now.number - RECENT_WINDOWS, -1)
@@ -336,7 +337,7 @@ def _recent(now: Circumstances) -> range:
 
 def recent_endpoints(memory: Memory, now: Circumstances) -> list[KnownKeys]:
     """Return who served lately."""
-    return list(parts_of(memory.endpoints, _recent(now)))
+    return list(parts_of(memory.endpoints, recent_windows(now)))
 
 
 def _fill_clients(draft: _Draft, client_rows: Int64, peer: Int64) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ebpf_net.reducer.keys import Bool, Int64
+from ebpf_net.reducer.keys import Bool, EdgeKeys, Int64
 
 RECENT_WINDOWS = 4
 """How long an end that had a row counts as known without having another."""
@@ -170,6 +170,18 @@ class Memory:
         self.stood_in.setdefault(number, []).append(learned.stood_in)
         self.endpoints.setdefault(number, []).append(learned.endpoints)
 
+    def follow(self, numbers: Iterable[int], old: EdgeKeys, new: EdgeKeys) -> None:
+        """Let what is known of old keys in these windows be known of new ones, too."""
+        edges = (old.near, old.far), (new.near, new.far)
+        endpoints = (
+            (old.near_endpoint, old.far_endpoint),
+            (new.near_endpoint, new.far_endpoint),
+        )
+        for number in numbers:
+            _follow(self.clients.get(number, []), *edges)
+            _follow(self.stood_in.get(number, []), *edges)
+            _follow(self.endpoints.get(number, []), *endpoints)
+
     def newest(self, max_keys: int) -> Memory:
         """Return what is known of the newest windows, as many as have max_keys.
 
@@ -213,3 +225,24 @@ class Memory:
                     KnownKeys(known.near, known.far, known.far_index, no_ends())
                     for known in parts
                 ]
+
+
+def _follow(
+    parts: list[KnownKeys], old: tuple[Int64, Int64], new: tuple[Int64, Int64]
+) -> None:
+    """Add the new keys of those that are known by their old ones only."""
+    unknown = np.ones(len(new[0]), np.bool_)
+    for known in parts:
+        unknown &= find_known(known, *new) < 0
+    for known in tuple(parts):
+        asked = np.flatnonzero(unknown)
+        place = find_known(known, old[0][asked], old[1][asked])
+        hit = np.flatnonzero(place >= 0)
+        near, first = np.unique(new[0][asked[hit]], return_index=True)
+        if not len(near):
+            continue
+        chosen = hit[first]
+        ends = known.ends.take(place[chosen]) if len(known.ends) else known.ends
+        usable = np.ones(len(near), np.bool_)
+        parts.append(known_keys(near, new[1][asked[chosen]], ends, usable))
+        unknown[asked[hit]] = False

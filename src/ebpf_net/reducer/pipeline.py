@@ -48,12 +48,7 @@ from ebpf_net.reducer.preparation import (
     translate_rows,
 )
 from ebpf_net.reducer.reference import Change, References
-from ebpf_net.reducer.rows import (
-    EDGES_SCHEMA,
-    Rows,
-    concat_rows,
-    no_rows,
-)
+from ebpf_net.reducer.rows import EDGES_SCHEMA, Rows, concat_rows, no_rows
 from ebpf_net.reducer.state import State, read_state, write_state
 from ebpf_net.schema import REFERENCE_KEYS, InternalPoint, Window
 
@@ -289,14 +284,15 @@ class Reducer:
 
     def _prepare(self, rows: Rows, now: Circumstances) -> Rows:
         with self._counters.stage("matching"):
-            tables = self._references.tables
-            translated = translate_rows(rows, tables["translations"], self._memory, now)
-            self._counters.unresolved_rows += translated.unresolved
-            known = self.names.known(self._engine, tables)
-            return keep_clusters_apart(translated.rows, known)
+            told = self._references.tables["translations"]
+            translated = translate_rows(rows, told, self._memory, now)
+        self._counters.unresolved_rows += translated.unresolved
+        return translated.rows
 
     def _match(self, rows: Rows, was_held: Bool, now: Circumstances) -> Matched:
         with self._counters.stage("matching"):
+            known = self.names.known(self._engine, self._references.tables)
+            rows = keep_clusters_apart(rows, known, self._memory, now)
             matched, learned = match(rows, was_held, self._memory, now)
             self._memory.learn(now.number, learned)
             covered, lost = count_gaps(rows, matched, now)

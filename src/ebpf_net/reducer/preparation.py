@@ -10,8 +10,12 @@ import pyarrow as pa
 from ebpf_net.reducer.ingest import Received, last_ends, source_key
 from ebpf_net.reducer.keys import Bool, Int64, text_key
 from ebpf_net.reducer.known import Known
-from ebpf_net.reducer.matching import Circumstances, recent_endpoints
-from ebpf_net.reducer.memory import Memory, find_ends
+from ebpf_net.reducer.matching import (
+    Circumstances,
+    recent_endpoints,
+    recent_windows,
+)
+from ebpf_net.reducer.memory import Memory, find_ends, parts_of
 from ebpf_net.reducer.rows import (
     SAMPLES_SCHEMA,
     Rows,
@@ -19,7 +23,12 @@ from ebpf_net.reducer.rows import (
     make_rows,
     with_scopes,
 )
-from ebpf_net.reducer.scopes import scopes_of
+from ebpf_net.reducer.scopes import (
+    EVERYWHERE,
+    OUTSIDE,
+    adopt_scopes,
+    scopes_of,
+)
 from ebpf_net.reducer.translation import Translated, translate
 
 
@@ -60,8 +69,26 @@ def translate_rows(
     return translate(rows, translations, covered)
 
 
-def keep_clusters_apart(rows: Rows, known: Known) -> Rows:
-    """Let rows of clusters that share addresses not be of one connection."""
-    if not len(known.addresses.shared):
+def keep_clusters_apart(
+    rows: Rows, known: Known, memory: Memory, now: Circumstances
+) -> Rows:
+    """Let rows of clusters that share addresses not be of one connection.
+
+    That may have begun since a row was held or remembered: memory then knows its key in
+    the new scope, too. Where clusters cease to share, memory is as it was.
+    """
+    if not len(known.addresses.shared) and not rows.int64("scope").any():
         return rows
-    return with_scopes(rows, scopes_of(rows, known))
+    numbers = recent_windows(now)
+    parts = [
+        *parts_of(memory.clients, numbers),
+        *parts_of(memory.stood_in, numbers),
+    ]
+    keys = rows.unscoped_keys
+    scope = adopt_scopes(scopes_of(rows, known), keys, known.cluster_keys, parts)
+    changed = np.flatnonzero(scope != EVERYWHERE)
+    for former in (EVERYWHERE, OUTSIDE):
+        old = keys.take(changed)
+        new = old.within(scope[changed])
+        memory.follow(numbers, old.within(np.full(len(changed), former)), new)
+    return with_scopes(rows, scope)

@@ -113,8 +113,12 @@ class Rows:
     @cached_property
     def keys(self) -> EdgeKeys:
         """Keys for the matching."""
+        return self.unscoped_keys.within(self.int64("scope"))
+
+    @cached_property
+    def unscoped_keys(self) -> EdgeKeys:
+        """Keys as if the addresses meant the same to everybody."""
         service = (self.server_port << 8) | self.int64("protocol")
-        service ^= self.int64("scope")
         return edge_keys(self.addresses, service, self.int64("netns"), self.boot)
 
     @cached_property
