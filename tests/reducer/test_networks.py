@@ -52,7 +52,10 @@ def test_network_of_everything_is_of_its_version_only():
     ("text", "message"),
     [
         ("10.0.0.0/8", "line 1: '10.0.0.0/8' has no name behind the network"),
-        ("10.0.0.0/8 a\n10.0.0.1/8 b", "line 2: 10.0.0.1/8 has host bits set"),
+        (
+            "10.0.0.0/8 a\n10.0.0.1/8 b",
+            "line 2: 10.0.0.1/8 has host bits set: write 10.0.0.0/8",
+        ),
         ("office 10.0.0.0/8", "line 1: 'office' does not appear"),
         ("10.0.0.0/8 a\n10.0.0.0/8 b", "line 2: 10.0.0.0/8 has two names"),
         ("10.0.0.0/8 " + "a" * 257, "line 1: a name of 257 characters"),

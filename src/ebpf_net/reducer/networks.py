@@ -92,10 +92,18 @@ def _parse_entry(entry: str) -> tuple[Network, str]:
     parts = entry.replace(",", " ", 1).split(maxsplit=1)
     if len(parts) < 2:
         raise ValueError(f"{entry!r} has no name behind the network")
-    network, name = ipaddress.ip_network(parts[0]), parts[1].strip()
+    network, name = _parse_network(parts[0]), parts[1].strip()
     if len(name) > _MAX_NAME:
         raise ValueError(f"a name of {len(name)} characters, {_MAX_NAME} are allowed")
     return _without_mapping(network), name
+
+
+def _parse_network(text: str) -> Network:
+    network = ipaddress.ip_network(text, strict=False)
+    address = ipaddress.ip_address(text.partition("/")[0])
+    if address != network.network_address:
+        raise ValueError(f"{text} has host bits set: write {network}")
+    return network
 
 
 def _without_mapping(network: Network) -> Network:
