@@ -84,6 +84,20 @@ def test_a_kubeconfig_that_is_not_there_is_an_error(tmp_path):
         run(settings(KUBECONFIG=str(tmp_path / "none")))
 
 
+def test_a_missing_authority_is_named_before_anything_is_asked(tmp_path):
+    (tmp_path / "config").write_text(
+        "current-context: c\ncontexts: [{name: c, context: {cluster: c}}]\n"
+        "clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1',"
+        " certificate-authority: ca.pem}}]\n"
+    )
+    with pytest.raises(SettingError) as caught:
+        run(settings(KUBECONFIG=str(tmp_path / "config")))
+    assert str(caught.value) == (
+        f"cannot use certificate-authority {tmp_path / 'ca.pem'}: "
+        "No such file or directory"
+    )
+
+
 def start(tmp_path, *arguments, **environment):
     return subprocess.Popen(
         [

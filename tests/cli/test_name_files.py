@@ -61,12 +61,36 @@ def test_file_that_is_no_database_ends_the_start(tmp_path: Path, content: bytes)
         pass
 
 
-def test_missing_file_ends_the_start(tmp_path: Path):
+def told_of(networks: Path | None, databases: list[Path]) -> str:
+    paths = [str(path) for path in databases]
     with (
-        pytest.raises(SettingError, match=r"cannot use .*networks"),
-        watched_names(Names(), tmp_path / "networks", []),
+        pytest.raises(SettingError) as caught,
+        watched_names(Names(), networks, paths),
     ):
         pass
+    return str(caught.value)
+
+
+def test_missing_file_ends_the_start_and_is_named_once(tmp_path: Path):
+    path = tmp_path / "networks"
+    assert told_of(path, []) == (
+        f"cannot use --networks-file {path}: No such file or directory"
+    )
+
+
+def test_networks_that_are_no_text_are_told_of(tmp_path: Path):
+    path = tmp_path / "networks"
+    path.write_bytes(b"\xff\xfe")
+    assert told_of(path, []) == f"cannot use --networks-file {path}: is not UTF-8 text"
+
+
+def test_of_several_databases_only_the_bad_one_is_blamed(tmp_path: Path):
+    good, bad = tmp_path / "good.mmdb", tmp_path / "bad.mmdb"
+    good.write_bytes(make_database({"8.0.0.0/8": {"country": {"iso_code": "CH"}}}))
+    bad.write_bytes(b"bad")
+    assert told_of(None, [good, bad]) == (
+        f"cannot use --geoip-path {bad}: is not in MaxMind's format"
+    )
 
 
 def test_changed_file_is_read_again_and_a_bad_one_told_of_once(
@@ -80,7 +104,7 @@ def test_changed_file_is_read_again_and_a_bad_one_told_of_once(
         read.append(number)
 
     path.write_text("10.0.0.1")
-    files = NameFiles([path], load)
+    files = NameFiles("--networks-file", [path], load)
     files.start()
     path.write_text("nonsense")
     with caplog.at_level(logging.WARNING):

@@ -70,9 +70,8 @@ def test_port_in_use_is_one_line_and_a_hint(tmp_path):
             _, told = reducer.communicate(timeout=30)
     assert reducer.returncode == 1
     assert told == (
-        f"error: --prom: cannot listen on 127.0.0.1 port {port}: "
-        "Address already in use\n"
-        "hint: is it in use? choose another with --prom HOST:PORT\n"
+        f"error: --prom: port {port} on 127.0.0.1 is in use\n"
+        "hint: stop the program that has it, or choose another with --prom HOST:PORT\n"
     )
 
 
@@ -92,17 +91,20 @@ def test_listening_beyond_loopback_without_a_secret_is_refused(tmp_path):
     ("flag", "content", "told"),
     [
         ("--networks-file", "10.0.0.0/8", "line 1: '10.0.0.0/8' has no name behind"),
+        ("--networks-file", "10.0.0.1/8 a", "line 1: 10.0.0.1/8 has host bits set"),
+        ("--intake-token-file", "", "is empty"),
+        ("--intake-ca", "nothing", "has no certificate in PEM format"),
         ("--geoip-path", "nothing", "is not in MaxMind's format"),
     ],
 )
-def test_file_of_names_that_cannot_be_right_ends_the_start(
+def test_file_that_cannot_be_right_ends_the_start_before_a_port_is_opened(
     tmp_path, flag, content, told
 ):
     path = tmp_path / "names"
     path.write_text(content)
-    arguments = ("--disable-prometheus-metrics", flag, str(path))
+    arguments = ("--prom", "127.0.0.300:1", flag, str(path))  # which is not reached
     with start(tmp_path, *arguments) as reducer:
         _, errors = reducer.communicate(timeout=60)
     assert reducer.returncode == 1
-    assert errors.startswith(f"error: cannot use {path}: ")
+    assert errors.startswith(f"error: cannot use {flag} {path}: ")
     assert told in errors

@@ -53,7 +53,7 @@ def test_port_in_use_is_one_clear_line():
         port = other.getsockname()[1]
         with pytest.raises(EnvironmentFault) as caught:
             listen(port=port)
-    assert str(caught.value) == f"port {port} on 127.0.0.1 is in use"
+    assert str(caught.value) == f"--port: port {port} on 127.0.0.1 is in use"
     assert "--port" in caught.value.hint
 
 

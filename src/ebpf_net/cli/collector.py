@@ -6,13 +6,13 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ebpf_net.cli.certificates import check_certificate
 from ebpf_net.cli.data_directory import check_writable, locked_data_directory
 from ebpf_net.cli.intake_connection import (
     client_options,
     send_with_status,
     spool_options,
 )
+from ebpf_net.cli.setting_files import check_intake_files
 from ebpf_net.cli.signals import stop_at_signals
 from ebpf_net.cli.translation import watched_translation
 from ebpf_net.collectors.clock import SystemClock
@@ -136,7 +136,7 @@ def _container_sockets(settings: Settings) -> RuntimeSockets:
 
 
 def _check(settings: Settings) -> None:
-    check_certificate(settings)
+    check_intake_files(settings)
     if settings.host_dir is not None and not settings.host_dir.is_dir():
         raise SettingError(
             f"EBPF_NET_HOST_DIR is '{settings.host_dir}', which is no directory",

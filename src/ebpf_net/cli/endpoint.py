@@ -10,6 +10,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from ebpf_net.errors import EnvironmentFault
+from ebpf_net.intake.listening import listening_fault
 
 _GRACE_SECONDS = 1
 _CLOSE_SECONDS = 3.0
@@ -69,8 +70,5 @@ def _listen(address: tuple[str, int], flag: str) -> socket.socket:
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        raise EnvironmentFault(
-            f"{flag}: cannot listen on {host} port {port}: {error.strerror}",
-            f"is it in use? choose another with {flag} HOST:PORT",
-        ) from None
+        raise listening_fault(error, f"{flag} HOST:PORT", host, port) from None
     return listener

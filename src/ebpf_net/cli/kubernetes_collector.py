@@ -8,9 +8,13 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from ebpf_net.cli.certificates import check_certificate
 from ebpf_net.cli.data_directory import locked_data_directory
 from ebpf_net.cli.intake_connection import client_options, spool_options
+from ebpf_net.cli.setting_files import (
+    check_authority,
+    check_intake_files,
+    check_pair,
+)
 from ebpf_net.cli.signals import stop_at_signals
 from ebpf_net.collectors.clock import SystemClock
 from ebpf_net.collectors.free_memory import share_heap
@@ -32,8 +36,9 @@ logger = logging.getLogger(__name__)
 def run(settings: Settings) -> int:
     """Collect until SIGTERM or SIGINT, then hand over what is left."""
     share_heap()
-    check_certificate(settings)
+    check_intake_files(settings)
     access = find_access(places(settings))
+    _check_files(access)
     with locked_data_directory(settings.data_dir, K8S_COLLECTOR) as directory:
         spool = spool_options(settings, directory / "kubernetes-spool")
 
@@ -55,6 +60,15 @@ def run(settings: Settings) -> int:
         )
         collector.run()
     return 0
+
+
+def _check_files(access: Access) -> None:
+    """Raise SettingError for a certificate of the kubeconfig that cannot do."""
+    if access.ca_file is not None and not access.ca_data:
+        check_authority("certificate-authority", access.ca_file)
+    certificate, key = access.certificate_file, access.key_file
+    if certificate is not None and key is not None and not access.certificate_data:
+        check_pair(("client-certificate", certificate), ("client-key", key))
 
 
 def places(settings: Settings) -> Places:

@@ -45,10 +45,12 @@ def watched_names(
 
     files: list[NameFiles] = []
     if networks_file:
-        files.append(_files([networks_file], _read_networks, use_networks))
+        files.append(
+            _files("--networks-file", [networks_file], _read_networks, use_networks)
+        )
     if geoip_paths:
         paths = [Path(path) for path in geoip_paths]
-        files.append(_files(paths, _read_systems, use_systems))
+        files.append(_files("--geoip-path", paths, _read_systems, use_systems))
     stop = threading.Event()
     watcher = threading.Thread(
         target=_watch, args=(files, stop), name="name-files", daemon=True
@@ -64,12 +66,18 @@ def watched_names(
 
 
 class NameFiles:
-    """Files that are read together. ``load`` is called with them when one changed."""
+    """Files of a flag, read together. ``load`` gets them when one has changed.
+
+    What it raises names the file.
+    """
 
     def __init__(
-        self, paths: Sequence[Path], load: Callable[[Sequence[Path]], None]
+        self,
+        flag: str,
+        paths: Sequence[Path],
+        load: Callable[[Sequence[Path]], None],
     ) -> None:
-        self._paths, self._load = tuple(paths), load
+        self._flag, self._paths, self._load = flag, tuple(paths), load
         self._version: _Version | None = None
 
     def start(self) -> None:
@@ -78,8 +86,7 @@ class NameFiles:
         try:
             self._load(self._paths)
         except (OSError, ValueError) as error:
-            shown = ", ".join(str(path) for path in self._paths)
-            raise SettingError(f"cannot use {shown}: {error}") from error
+            raise SettingError(f"cannot use {self._flag} {error}") from error
 
     def refresh(self) -> None:
         """Read the files again if one of them is another one now."""
@@ -87,24 +94,24 @@ class NameFiles:
         if version == self._version:
             return
         self._version = version
-        shown = ", ".join(str(path) for path in self._paths)
         try:
             self._load(self._paths)
         except (OSError, ValueError) as error:
-            logger.warning("%s: %s; what was read before stays", shown, error)
+            logger.warning("%s %s; what was read before stays", self._flag, error)
         else:
-            logger.info("%s: read again", shown)
+            logger.info("%s: read again", self._flag)
 
     def _look(self) -> _Version:
         return tuple(_version(path) for path in self._paths)
 
 
 def _files(
+    flag: str,
     paths: Sequence[Path],
     read: Callable[[Sequence[Path]], _Read],
     use: Callable[[_Read], None],
 ) -> NameFiles:
-    files = NameFiles(paths, lambda chosen: use(read(chosen)))
+    files = NameFiles(flag, paths, lambda chosen: use(read(chosen)))
     files.start()
     return files
 
@@ -125,7 +132,8 @@ def _version(path: Path) -> tuple[int, int, int]:
 
 def _read_networks(paths: Sequence[Path]) -> Networks:
     (path,) = paths
-    return parse_networks(path.read_text("utf-8"))
+    with _naming(path):
+        return parse_networks(path.read_text("utf-8-sig"))
 
 
 class _Database:
@@ -148,12 +156,27 @@ def _read_systems(paths: Sequence[Path]) -> AutonomousSystems:
 
 def _open_database(path: Path) -> _Database:
     """Open a copy in memory: the file may be written over while it is in use."""
+    with _naming(path):
+        content = path.read_bytes()
     copy = os.memfd_create("geoip")
     try:
         with os.fdopen(os.dup(copy), "wb") as file:
-            file.write(path.read_bytes())
+            file.write(content)
         return _Database(maxminddb.open_database(f"/proc/self/fd/{copy}"))
     except maxminddb.InvalidDatabaseError as error:
-        raise ValueError(f"{path} is not in MaxMind's format") from error
+        raise ValueError(f"{path}: is not in MaxMind's format") from error
     finally:
         os.close(copy)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Raise what goes wrong as a ValueError that begins with the file's name."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8 text") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ebpf_net.cli.certificates import check_certificate
 from ebpf_net.cli.data_directory import locked_data_directory
 from ebpf_net.cli.endpoint import Endpoint
 from ebpf_net.cli.level_filter import LevelFilter
 from ebpf_net.cli.name_files import watched_names
 from ebpf_net.cli.service import ReducerService
+from ebpf_net.cli.setting_files import check_intake_files
 from ebpf_net.cli.signals import stop_at_signals
 from ebpf_net.exporters.exporter import Exporter
 from ebpf_net.exporters.json_lines import JsonLinesExporter
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 def run(settings: Settings) -> int:
     """Reduce until SIGTERM or SIGINT."""
-    check_certificate(settings)
+    check_intake_files(settings)
     stop = threading.Event()
     stop_at_signals(stop.set)
     with locked_data_directory(settings.data_dir, REDUCER) as directory:
@@ -86,12 +86,6 @@ def running_reducer(
     metrics = select_metrics(settings.disable_metrics, settings.enable_metrics)
     levels = enabled_levels(settings)
     with ExitStack() as stack:
-        exporters: list[Exporter] = [*outputs]
-        if not settings.disable_prometheus_metrics:
-            exporters.append(_prometheus(settings, metrics, levels, stack))
-        exporters.extend(
-            LevelFilter(otlp, levels) for otlp in _otlp_exporters(settings, metrics)
-        )
         shown = levels if not outputs else tuple(dict.fromkeys((*levels, "id_id")))
         reducer = Reducer(
             ReducerOptions(
@@ -109,6 +103,12 @@ def running_reducer(
         stack.enter_context(
             watched_names(reducer.names, settings.networks_file, settings.geoip_path)
         )
+        exporters: list[Exporter] = [
+            *outputs,
+            *(LevelFilter(otlp, levels) for otlp in _otlp_exporters(settings, metrics)),
+        ]
+        if not settings.disable_prometheus_metrics:
+            exporters.append(_prometheus(settings, metrics, levels, stack))
         service = ReducerService(reducer, exporters, directory / "reducer.state")
         if not settings.disable_prometheus_metrics:
             _serve_internal(service, settings, stack)

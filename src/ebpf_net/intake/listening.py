@@ -143,7 +143,7 @@ def _listen(
     except OSError as error:
         if optional:
             return None
-        raise _fault(error, address, port) from error
+        raise listening_fault(error, "--port", address, port) from error
     with contextlib.ExitStack() as stack:
         stack.callback(listener.close)
         try:
@@ -155,19 +155,23 @@ def _listen(
         except OSError as error:
             if optional and error.errno == errno.EADDRNOTAVAIL:
                 return None
-            raise _fault(error, address, port) from error
+            raise listening_fault(error, "--port", address, port) from error
         stack.pop_all()
     return listener
 
 
-def _fault(error: OSError, address: str, port: int) -> EnvironmentFault:
+def listening_fault(
+    error: OSError, flag: str, address: str, port: int
+) -> EnvironmentFault:
+    """Say why an address that ``flag`` chooses cannot be listened on."""
+    name = flag.partition(" ")[0]
     if error.errno == errno.EADDRINUSE:
         return EnvironmentFault(
-            f"port {port} on {address} is in use",
-            "stop the program that has it, or choose another with --port",
+            f"{name}: port {port} on {address} is in use",
+            f"stop the program that has it, or choose another with {flag}",
         )
     reason = os.strerror(error.errno) if error.errno else str(error)
     return EnvironmentFault(
-        f"cannot listen on {address} port {port}: {reason}",
+        f"{name}: cannot listen on {address} port {port}: {reason}",
         "choose an address of this host and a port above 1023",
     )
