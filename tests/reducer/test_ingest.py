@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from ebpf_net.intake.batch import BatchHeader
-from ebpf_net.reducer.ingest import Clock, Source, Timing, Windows, source_key
+from ebpf_net.reducer.ingest import Clock, Timing, Windows, source_key
+from ebpf_net.reducer.sources import Source
 from ebpf_net.testing.tables import START_NS, WINDOW_NS, make_batch, make_header
 
 SECOND_NS = 1_000_000_000

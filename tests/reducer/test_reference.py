@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-import pytest
+from collections.abc import Mapping
+
+import pyarrow as pa
 
 from ebpf_net.reducer.keys import text_key
 from ebpf_net.reducer.reference import KEEP_WINDOWS, Change, References
@@ -93,17 +95,74 @@ def test_boots_are_those_of_the_hosts():
     assert references.boots() == {1: text_key("boot", "b")}
 
 
-def test_tables_of_another_schema_are_refused_and_nothing_is_changed():
+def restored(tables: Mapping[str, pa.Table]) -> References:
     references = References()
-    references.apply([processes(1, {"process_id": 5, "comm": "kept"})], window=0)
-    tables = dict(references.tables)
-    for other in (
-        {name: table for name, table in tables.items() if name != "hosts"},
-        tables | {"hosts": tables["hosts"].drop_columns(["zone"])},
-    ):
-        with pytest.raises(ValueError, match="hosts is missing or has other columns"):
-            references.restore(other)
+    references.restore(tables)
+    return references
+
+
+def test_table_of_another_version_has_blanks_and_the_others_are_as_they_were():
+    told = References()
+    hosts = make_table("hosts", [{"host_id": "h", "boot_id": "b", "zone": "z"}])
+    told.apply(
+        [
+            processes(1, {"process_id": 5, "comm": "kept"}),
+            Change(1, {"hosts": hosts}, snapshot=False),
+        ],
+        window=0,
+    )
+    former = told.tables["hosts"].drop_columns(["zone"])
+    former = former.append_column("gone", pa.array(["x"]))
+    references = restored({**told.tables, "hosts": former})
     assert comms(references) == {(1, 5): "kept"}
+    assert references.tables["hosts"].schema == told.tables["hosts"].schema
+    (host,) = references.tables["hosts"].to_pylist()
+    assert (host["boot_id"], host["zone"]) == ("b", "")
+    references.apply([Change(1, {"hosts": hosts}, snapshot=False)], window=1)
+    assert references.tables["hosts"]["zone"].to_pylist() == ["z"]
+
+
+def test_table_that_is_missing_or_without_keys_is_empty():
+    told = References()
+    told.apply([processes(1, {"process_id": 5, "comm": "kept"})], window=0)
+    tables = dict(told.tables)
+    del tables["kubernetes_endpoints"]
+    assert comms(restored(tables)) == {(1, 5): "kept"}
+    assert restored(tables).tables["kubernetes_endpoints"].num_rows == 0
+    tables["processes"] = tables["processes"].drop_columns(["process_id"])
+    assert comms(restored(tables)) == {}
+
+
+def test_boots_are_made_anew_only_when_hosts_change():
+    references = References()
+    hosts = make_table("hosts", [{"host_id": "h", "boot_id": "b"}])
+    references.apply([Change(1, {"hosts": hosts}, snapshot=False)], window=0)
+    before = references.boots()
+    references.apply([processes(1, {"process_id": 5})], window=1)
+    assert references.boots() is before
+    references.apply([Change(2, {"hosts": hosts}, snapshot=False)], window=2)
+    assert sorted(references.boots()) == [1, 2]
+
+
+def test_what_a_former_process_told_ends_but_whose_host_it_was():
+    references = References()
+    hosts = make_table("hosts", [{"host_id": "h", "boot_id": "b"}])
+    changes = [
+        change
+        for source in (1, 2)
+        for change in (
+            processes(source, {"process_id": 5, "comm": "c"}),
+            Change(source, {"hosts": hosts}, snapshot=False),
+        )
+    ]
+    references.apply(changes, window=0)
+    for window in range(3, 4 + KEEP_WINDOWS):
+        references.end({1}, window)
+        references.forget(window, frozenset())
+        assert len(comms(references)) == 2
+    references.forget(4 + KEEP_WINDOWS, frozenset())
+    assert comms(references) == {(2, 5): "c"}
+    assert sorted(references.boots()) == [1, 2]
 
 
 def addresses(*rows: Row, source: int = 1, snapshot: bool = False) -> Change:

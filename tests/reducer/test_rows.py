@@ -5,7 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from ebpf_net.reducer.rows import Rows, concat_rows, make_rows, no_rows
+from ebpf_net.reducer.rows import (
+    EDGES_SCHEMA,
+    Rows,
+    concat_rows,
+    conform_rows,
+    make_rows,
+    no_rows,
+)
 from ebpf_net.schema import Sample
 from ebpf_net.testing.tables import client_row, make_table, server_row
 
@@ -63,3 +70,19 @@ def test_ends_are_turned_to_client_and_server():
     assert rows.server_port.tolist() == [80, 80]
     assert len(set(rows.addresses.client_low.tolist())) == 1
     assert len(set(rows.keys.near.tolist())) == 1
+
+
+def test_rows_of_a_version_with_other_columns_are_as_this_one_has_them():
+    rows = make_rows(
+        make_table("edges", [client_row("10.0.0.1", "10.0.0.2", 80, bytes_sent=5)]),
+        make_table("edge_samples", []),
+        source=1,
+        boot=2,
+    )
+    assert conform_rows(rows) is rows
+    edges = rows.edges.drop_columns(["scope"]).append_column("gone", pa.array([1]))
+    conformed = conform_rows(replace(rows, edges=edges))
+    assert conformed.edges.schema.types == EDGES_SCHEMA.types
+    assert conformed.edges.column_names == EDGES_SCHEMA.names
+    assert conformed.int64("bytes_sent").tolist() == [5]
+    assert conformed.int64("scope").tolist() == [0]

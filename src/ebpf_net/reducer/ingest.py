@@ -6,7 +6,7 @@ closed when, and what was late, is decided here and nowhere else.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +16,7 @@ from ebpf_net.intake.decode import DecodedBatch
 from ebpf_net.reducer.coverage import Coverage, Watcher, gap_ns
 from ebpf_net.reducer.keys import text_key
 from ebpf_net.reducer.matching import Circumstances, Moment
+from ebpf_net.reducer.sources import Source, restarted_sources
 
 CLOCK_TOLERANCE_NS = 50_000_000
 """Offsets below this are the network's delay rather than a wrong clock."""
@@ -76,43 +77,8 @@ class Collector:
         self.host = header.host
 
 
-@dataclass
-class Source:
-    """One process of a collector, and the windows it has reported for.
-
-    ``last`` is at first the window in which it was heard. ``longest_ns`` is the length
-    of its longest window: its interval, as soon as it has told a whole one. ``end_ns``
-    is when the last of its windows ended, by its own clock.
-    """
-
-    collector: str
-    first: int | None = None
-    last: int = 0
-    longest_ns: int = 0
-    end_ns: int = 0
-
-    def hear(self, window: int) -> None:
-        """Note that it has reported for a window."""
-        self.first = window if self.first is None else self.first
-        self.last = max(self.last, window)
-
-    def measure(self, header: BatchHeader) -> None:
-        """Note how long its windows are, and when they end."""
-        length_ns = header.window_end_ns - header.window_start_ns
-        self.longest_ns = max(self.longest_ns, length_ns)
-        self.end_ns = max(self.end_ns, header.window_end_ns)
-
-
 def _began_before(source: Source, number: int) -> bool:
     return source.first is not None and source.first < number
-
-
-def restarted_sources(
-    gapped: frozenset[int], sources: Mapping[int, Source]
-) -> frozenset[int]:
-    """Return the sources of those with a gap whose collector has had others."""
-    processes = Counter(one.collector for one in sources.values())
-    return frozenset(key for key in gapped if processes[sources[key].collector] > 1)
 
 
 def source_key(header: BatchHeader) -> int:

@@ -18,7 +18,6 @@ from ebpf_net.reducer.enrichment import Circle, Detail, locate
 from ebpf_net.reducer.ingest import (
     Due,
     Received,
-    Source,
     Timing,
     Windows,
     source_key,
@@ -48,7 +47,8 @@ from ebpf_net.reducer.preparation import (
     translate_rows,
 )
 from ebpf_net.reducer.reference import Change, References
-from ebpf_net.reducer.rows import EDGES_SCHEMA, Rows, concat_rows, no_rows
+from ebpf_net.reducer.rows import Rows, concat_rows, conform_rows, no_rows
+from ebpf_net.reducer.sources import Source, superseded_sources
 from ebpf_net.reducer.state import State, read_state, write_state
 from ebpf_net.schema import REFERENCE_KEYS, InternalPoint, Window
 
@@ -197,14 +197,12 @@ class Reducer:
         values: Any = state.values
         if values["window_ns"] != self.options.window_ns:
             raise ValueError(f"state is of windows of {values['window_ns']} ns")
-        if state.held.edges.column_names != EDGES_SCHEMA.names:
-            raise ValueError("edges have other columns")
         with self._closing, self._arrivals:
             self._state = None
             self._references.restore(state.tables)
             self._memory = state.memory
             self._counters.edges = len(self._memory)
-            self._held = (values["held"], state.held)
+            self._held = (values["held"], conform_rows(state.held))
             self._windows.from_json(values["windows"])
             self._counters.late |= values["late"]
             self._counters.gap_rows |= values.get("gap_rows", {})
@@ -380,8 +378,10 @@ class Reducer:
             )
             for key in gone:
                 del self._sources[key]
+            replaced = superseded_sources(self._sources)
             kept = {source.collector for source in self._sources.values()}
             self._windows.forget(newest - RECENT_WINDOWS - 1, kept)
+        self._references.end(replaced, newest)
         self._references.forget(newest, gone)
 
     def _attach(

@@ -6,8 +6,9 @@ is kept for some windows, because edges of the time before may still come.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +33,9 @@ _TELLING = {
     "kubernetes_addresses": "owner_uid",
 }  # a column that is blank in a row that only says what has gone
 
+_OF_PROCESSES = ("processes", "cgroups", "translations")
+"""Tables that a host's new collector process tells anew."""
+
 _NEVER = np.iinfo(np.int64).max
 
 
@@ -52,6 +56,7 @@ class References:
 
     def __init__(self) -> None:
         self._tables = {name: _schema(name).empty_table() for name in REFERENCE_KEYS}
+        self._boots: tuple[pa.Table | None, dict[int, int]] = (None, {})
 
     @property
     def tables(self) -> Mapping[str, pa.Table]:
@@ -78,23 +83,30 @@ class References:
     def boots(self) -> dict[int, int]:
         """Return the key of the boot id of each source's host."""
         table = self._tables["hosts"]
-        return {
-            int(source): text_key("boot", str(boot_id))
-            for source, boot_id in zip(
-                int64_column(table, "source"), table["boot_id"].to_pylist(), strict=True
-            )
-            if boot_id
-        }
+        if self._boots[0] is not table:
+            self._boots = table, _boots(table)
+        return self._boots[1]
+
+    def end(self, sources: Collection[int], window: int) -> None:
+        """End what these sources told of their hosts; it is kept until later windows.
+
+        ``hosts`` stays, for whose rows come even later.
+        """
+        ended = np.fromiter(sources, np.int64, len(sources))
+        for name in _OF_PROCESSES if len(ended) else ():
+            table = self._tables[name]
+            gone = np.isin(numpy_column(table, "source"), ended)
+            self._tables[name] = _set_expiry(table, gone, window)
 
     def restore(self, tables: Mapping[str, pa.Table]) -> None:
-        """Take tables as they were given by ``tables``.
+        """Take tables as they were given by ``tables``, of another version perhaps.
 
-        Raises ValueError if they are of another version's schema.
+        What that did not know is blank until collectors tell it.
         """
-        for name, own in self._tables.items():
-            if name not in tables or not tables[name].schema.equals(own.schema):
-                raise ValueError(f"{name} is missing or has other columns")
-        self._tables = {name: tables[name] for name in self._tables}
+        self._tables = {
+            name: _conform(name, tables[name]) if name in tables else own
+            for name, own in self._tables.items()
+        }
 
     def _apply(self, name: str, changes: list[Change], window: int) -> None:
         parts, removed = [self._tables[name]], [np.zeros(len(self._tables[name]), bool)]
@@ -129,6 +141,41 @@ class References:
             table = self._tables[name]
             gone = np.isin(numpy_column(table, "source"), former)
             self._tables[name] = _set_expiry(table, gone, window)
+
+
+def _boots(hosts: pa.Table) -> dict[int, int]:
+    return {
+        int(source): text_key("boot", str(boot_id))
+        for source, boot_id in zip(
+            int64_column(hosts, "source"), hosts["boot_id"].to_pylist(), strict=True
+        )
+        if boot_id
+    }
+
+
+def _conform(name: str, table: pa.Table) -> pa.Table:
+    """Return a table with the columns of this version, blank where it has none."""
+    schema = _schema(name)
+    if table.schema.equals(schema):
+        return table
+    needed = [schema.field(one) for one in ("source", REFERENCE_KEYS[name], "expires")]
+    if any(not _has(table, field) for field in needed):
+        return schema.empty_table()
+    columns = [
+        table[field.name] if _has(table, field) else _blank(field, len(table))
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _has(table: pa.Table, field: pa.Field[Any]) -> bool:
+    return field.name in table.column_names and table.schema.field(field.name) == field
+
+
+def _blank(field: pa.Field[Any], count: int) -> pa.Array[Any]:
+    blank = pa.scalar("" if pa.types.is_string(field.type) else 0).cast(field.type)
+    blanks: pa.Array[Any] = pa.repeat(blank, count)
+    return blanks
 
 
 def _schema(name: str) -> pa.Schema:
@@ -209,9 +256,10 @@ def _expire_source(table: pa.Table, source: int, window: int) -> pa.Table:
 
 
 def _set_expiry(table: pa.Table, gone: Bool, window: int) -> pa.Table:
+    expires = int64_column(table, "expires")
+    gone = gone & (expires > window + KEEP_WINDOWS)
     if not gone.any():
         return table
-    expires = int64_column(table, "expires")
-    soon = np.where(gone, np.minimum(expires, window + KEEP_WINDOWS), expires)
+    soon = np.where(gone, window + KEEP_WINDOWS, expires)
     place = table.schema.get_field_index("expires")
     return table.set_column(place, table.schema.field("expires"), pa.array(soon))

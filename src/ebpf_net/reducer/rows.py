@@ -191,6 +191,19 @@ def make_rows(edges: pa.Table, samples: pa.Table, source: int, boot: int) -> Row
     )
 
 
+def conform_rows(rows: Rows) -> Rows:
+    """Return rows of another version with this one's columns; new ones are zero."""
+    if rows.edges.column_names == EDGES_SCHEMA.names:
+        return rows
+    columns = [
+        rows.edges[field.name]
+        if field.name in rows.edges.column_names
+        else pa.array(np.zeros(len(rows), field.type.to_pandas_dtype()))
+        for field in EDGES_SCHEMA
+    ]
+    return replace(rows, edges=pa.table(columns, names=EDGES_SCHEMA.names))
+
+
 def concat_rows(parts: Sequence[Rows]) -> Rows:
     """Return the rows of all parts; samples keep pointing at their row."""
     if len(parts) == 1:
