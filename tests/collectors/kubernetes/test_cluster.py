@@ -251,6 +251,20 @@ def test_what_a_snapshot_had_no_room_for_is_told_after_it():
     assert watched.told("pods", "pod_uid") == [("b",)]
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_all_rows_are_told_anew_and_who_it_is_if_asked_to(named):
+    watched = Watched()
+    watched.put(make_pod(uid="a"), make_pod(uid="b"))
+    watched.cluster.changes()
+    watched.cluster.drop("pods", "b")
+    watched.cluster.restate(named=named)
+    tables = watched.cluster.changes()
+    assert sorted(one["pod_uid"] for one in rows_of(tables, "kubernetes_pods")) == [
+        *("a", "b"),
+    ]
+    assert ("kubernetes_clusters" in tables) == named
+
+
 def test_rows_are_counted():
     watched = Watched()
     watched.put(make_pod())

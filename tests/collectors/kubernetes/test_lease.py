@@ -133,11 +133,49 @@ def faked(*answers, duration=0.15):
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_without_the_right_every_replica_leads(status):
-    with faked(*[failed(status)] * 4, duration=1500) as fake:
+def test_without_the_right_for_long_every_replica_leads(status):
+    with faked(*[failed(status)] * 1000) as fake:
+        fake.wait_for_requests(6)
+        fake.clock.advance(59 * SECOND_NS)
+        fake.wait_for_requests(len(fake.requests) + 4)
+        assert not fake.replica.leads()
+        fake.clock.advance(SECOND_NS)
         wait_until(fake.replica.leads, 10)
+        assert fake.replica.election.is_confirmed()
         status = fake.replica.election.status()
         assert status["signal.kubernetes_lease.no_right"] == 0
+
+
+def test_refusals_with_other_answers_between_them_are_no_missing_right():
+    no, away = failed(403), failed(500)
+    with faked(no, no, away, *[no] * 1000) as fake:
+        fake.wait_for_requests(2)
+        fake.clock.advance(59 * SECOND_NS)
+        fake.wait_for_requests(5)
+        fake.clock.advance(59 * SECOND_NS)
+        fake.wait_for_requests(len(fake.requests) + 3)
+        assert not fake.replica.leads()
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_standby_that_is_refused_once_stands_by(status):
+    other = [lease_of("other")] * 1000
+    refusals = [failed(status)] * (1 if status == 403 else 2)  # the second: to create
+    with faked(lease_of("other"), *refusals, *other) as fake:
+        fake.wait_for_requests(6)
+        assert not fake.replica.leads()
+        assert fake.replica.election.status()["kubernetes.lease_transitions"] == 0
+
+
+def test_a_leader_that_is_refused_goes_on_unconfirmed():
+    refused = [failed(403)] * 1000
+    with faked(lease_of("me"), Answer(b"{}"), *refused) as fake:
+        wait_until(fake.replica.leads, 10)
+        for count in (5, 8, 11):
+            fake.clock.advance(SECOND_NS // 10)
+            fake.wait_for_requests(count)
+            assert fake.replica.leads()
+        assert not fake.replica.election.is_confirmed()
 
 
 def test_a_leader_goes_on_while_the_server_is_away():

@@ -46,6 +46,16 @@ def test_one_that_is_back_has_not_ended():
     assert changes(rows) == [("one", False)]
 
 
+def test_all_rows_are_told_anew_with_what_has_gone():
+    rows = namespaces()
+    rows.put("v", ("v", "two", "{}"))
+    changes(rows)
+    rows.remove("u")
+    rows.restate()
+    assert changes(rows) == [("one", True), ("two", False)]
+    assert changes(rows) == []
+
+
 def test_a_snapshot_has_all_rows_and_leaves_the_changes():
     rows = namespaces()
     assert [row["name"] for row in rows_of({"t": rows.snapshot()}, "t")] == ["one"]

@@ -145,6 +145,17 @@ class Cluster:
                 for name, table in part.items():
                     self._rows[name].tell_again(next(iter(table.values())))
 
+    def restate(self, *, named: bool) -> None:
+        """Take all rows as changed; ``named``: also which cluster it is.
+
+        Rows end in the reducer when another source names the cluster, until they are
+        told again. Who names it has its rows believed before those of others.
+        """
+        with self._lock:
+            for name, rows in self._rows.items():
+                if named or name != "kubernetes_clusters":
+                    rows.restate()
+
     def forget_changes(self) -> None:
         """Take all there is as told, because a snapshot will tell it."""
         with self._lock:

@@ -2,6 +2,9 @@
 
 The others keep what they know up to date, so that a new leader has a snapshot to begin
 with. Windows end when those of all collectors do; most have no more to tell than that.
+
+Two may lead at once for a while, and neither knows. Whoever leads therefore tells all
+rows anew within fewer windows than the reducer keeps those that another one displaced.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ _LIST_SECONDS = 30.0
 _OWNER_SECONDS = 0.3
 """Waited at a window's end for owners of new pods."""
 _MAX_BACKOFF_SECONDS = 15.0
+RESTATED_WINDOWS = 3
+"""All rows are told anew with each third window; the reducer keeps them for six."""
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +94,7 @@ class KubernetesCollector:
         self._reflectors: list[Reflector] = []
         self._election: Election | None = None
         self._told_lock = threading.Lock()
+        self._told_windows = 0
         self._sender: Sender | None = None
 
     def run(self) -> None:
@@ -131,8 +137,9 @@ class KubernetesCollector:
             status |= reflector.status()
         if self._election is not None:
             status |= self._election.status()
-        if self._sender is not None:
-            status |= self._sender.status()
+        sender = self._sender  # another thread may end it meanwhile
+        if sender is not None:
+            status |= sender.status()
         return status
 
     # Leading
@@ -185,6 +192,9 @@ class KubernetesCollector:
         self, batches: BatchMaker, sender: Sender, start_ns: int, end_ns: int
     ) -> None:
         with self._told_lock:  # else a snapshot could say that it has what it lacks
+            self._told_windows += 1
+            if self._told_windows % RESTATED_WINDOWS == 0:
+                self._cluster.restate(named=self._is_confirmed())
             parts = list(split_tables(self._cluster.changes())) or [{}]
             made = list(batches.window(parts, start_ns, max(start_ns, end_ns)))
         for batch in made:
@@ -202,6 +212,9 @@ class KubernetesCollector:
 
     def _leads(self) -> bool:
         return self._election is None or self._election.leads()
+
+    def _is_confirmed(self) -> bool:
+        return self._election is None or self._election.is_confirmed()
 
     def _boundary_after(self, time_ns: int) -> int:
         interval_ns = int(self._options.interval_seconds * _SECOND_NS)

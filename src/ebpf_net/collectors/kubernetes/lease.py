@@ -2,7 +2,9 @@
 
 As client-go does it: another's Lease is over when it was not seen renewed for its
 duration, by this process's own clock. A holder that cannot reach the API server goes
-on, as old names are better than none, until it sees another holder.
+on, as old names are better than none, until it sees another holder. A right that is
+missing for good makes every replica lead; one that is missing for a moment, as while an
+API server starts, changes nothing.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ class LeaseOptions:
     identity: str
     name: str = "ebpf-net-k8s-collector"
     duration_seconds: float = 15.0
+    refusal_seconds: float = 60.0  # a refusal that lasts as long is meant
 
 
 class _Metadata(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -77,6 +80,8 @@ class Election:
         self._sure_until_ns = 0  # this one leads until then
         self._seen: tuple[object, ...] = ()
         self._seen_ns = 0
+        self._is_confirmed = False  # by the last answer of the server
+        self._refused_ns: int | None = None  # since when every answer is a refusal
         self._is_free = False  # without the right there is no election
         self._transitions = 0
 
@@ -84,6 +89,11 @@ class Election:
         """Whether this replica tells."""
         with self._lock:
             return self._is_free or self._clock.monotonic_ns() < self._sure_until_ns
+
+    def is_confirmed(self) -> bool:
+        """Whether it leads by the last answer, not for want of one."""
+        with self._lock:
+            return self._is_confirmed
 
     def run(self) -> None:
         """Try to get and to keep the Lease until ``stop``."""
@@ -139,7 +149,7 @@ class Election:
     def _pause(self, leads: bool) -> float:
         duration = self._options.duration_seconds
         if self._is_free:
-            return 60.0
+            return self._options.refusal_seconds
         return duration / 5 if leads else self._poll_seconds
 
     @property
@@ -169,7 +179,8 @@ class Election:
             self._step_down()
             return
         with self._lock:
-            self._is_free = False
+            self._note_right()
+            self._is_confirmed = True
             duration_ns = int(self._options.duration_seconds * _SECOND_NS)
             self._sure_until_ns = began_ns + duration_ns
 
@@ -187,26 +198,48 @@ class Election:
 
     def _step_down(self) -> None:
         with self._lock:
-            self._is_free = False
+            self._note_right()
+            self._is_confirmed = False
             self._sure_until_ns = 0
+
+    def _note_right(self) -> None:
+        self._is_free = False
+        self._refused_ns = None
 
     def _handle(self, error: ApiError) -> None:
         if error.status == HTTPStatus.CONFLICT:
             return  # another one was faster; the next look tells who
-        if error.status in _REFUSED:
-            if not self._is_free:
-                logger.warning(
-                    "not allowed to get, create and update leases.coordination.k8s.io "
-                    "in %s: this replica leads whatever others do (%s)",
-                    self._options.namespace,
-                    error,
-                )
-            with self._lock:
-                self._is_free = True
+        if error.status not in _REFUSED:
+            logger.debug("the lease is out of reach: %s", error)
+            self._refused_ns = None
+        elif self._is_free or self._lasts():
+            self._lead_freely(error)
             return
-        logger.debug("the lease is out of reach: %s", error)
+        self._go_on()
+
+    def _lasts(self) -> bool:
+        """Note a refusal; return whether there was nothing else for long."""
+        now_ns = self._clock.monotonic_ns()
+        if self._refused_ns is None:
+            self._refused_ns = now_ns
+        return now_ns - self._refused_ns >= self._options.refusal_seconds * _SECOND_NS
+
+    def _lead_freely(self, error: ApiError) -> None:
+        if not self._is_free:
+            logger.warning(
+                "not allowed to get, create and update leases.coordination.k8s.io "
+                "in %s: this replica leads whatever others do (%s)",
+                self._options.namespace,
+                error,
+            )
+        with self._lock:
+            self._is_free = self._is_confirmed = True
+
+    def _go_on(self) -> None:
+        """Lead further, if it does, as no other holder was seen."""
         now_ns = self._clock.monotonic_ns()
         with self._lock:
+            self._is_confirmed = False
             if now_ns < self._sure_until_ns:
                 duration_ns = int(self._options.duration_seconds * _SECOND_NS)
                 self._sure_until_ns = now_ns + duration_ns

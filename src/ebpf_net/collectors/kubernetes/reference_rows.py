@@ -69,6 +69,10 @@ class ReferenceRows:
         """Take the rows of these keys as changed."""
         self._changed.update(str(key) for key in keys if str(key) in self._rows)
 
+    def restate(self) -> None:
+        """Take all rows as changed."""
+        self._changed = set(self._rows)
+
     def snapshot(self) -> Table:
         """Return all rows."""
         return self._to_columns(list(self._rows.values()), len(self._rows))
