@@ -1,5 +1,7 @@
 """What connection tracking does not tell, or cannot be asked: exact, or counted."""
 
+import os
+import signal
 from pathlib import Path
 
 from tests.end_to_end.test_nat_places import (
@@ -147,6 +149,52 @@ def test_the_program_with_the_rights_ends_with_the_collector(
         assert int(effective.split()[1], 16) == 1 << 12 | 1 << 21
         tapped.program.kill()
         wait_until(lambda: not Path(f"/proc/{child}").exists(), 10)
+
+
+def end_the_program(tapped: TappedCollector) -> None:
+    """Kill the program that has the rights, and wait until that is counted."""
+    assert tapped.status["lost.conntrack_unreachable"] == 0
+    assert tapped.status["signal.translations.conntrack"] == 1
+    children = Path(f"/proc/{tapped.program.pid}/task").glob("*/children")
+    (child,) = {pid for path in children for pid in path.read_text().split()}
+    os.kill(int(child), signal.SIGKILL)
+    tapped.program.wait_ready(lambda: tapped.status["lost.conntrack_unreachable"] > 0)
+
+
+def test_the_program_with_the_rights_is_started_again(
+    network: Network, tmp_path: Path
+) -> None:
+    client, server, calling = scene(network)
+    with TappedCollector([client], tmp_path) as tapped:
+        end_the_program(tapped)
+        tapped.program.wait_ready(
+            lambda: tapped.status["signal.translations.conntrack"] == 1
+        )
+        calling.call(
+            *(tcp_traffic.make_short_connections, IPV4.service, 80),
+            *(COUNT, REQUEST, REPLY),
+        )
+        tapped.stop()
+    assert tapped.sums(**to_server(client.address, server.address)) == EXACT
+    assert tapped.program.read_log().count("was started again") == 1
+
+
+def test_where_rights_cannot_come_back_its_end_is_told(
+    network: Network, tmp_path: Path
+) -> None:
+    client, _, _ = scene(network)
+    prefix = ("setpriv", "--no-new-privs")
+    with TappedCollector([client], tmp_path, prefix=prefix) as tapped:
+        end_the_program(tapped)
+        wanted = "restart the collector"
+        tapped.program.wait_ready(lambda: wanted in tapped.program.read_log())
+        known = tapped.status["lost.conntrack_unreachable"]
+        tapped.program.wait_ready(
+            lambda: tapped.status["lost.conntrack_unreachable"] > known
+        )
+        assert tapped.status["signal.translations.conntrack"] == 0
+        tapped.stop()
+    assert tapped.program.read_log().count(wanted) == 1
 
 
 def test_a_namespace_may_go_away(network: Network, tmp_path: Path) -> None:

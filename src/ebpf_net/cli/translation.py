@@ -40,7 +40,9 @@ def watched_translation(
         return
     try:
         signal = try_translations(opener)
-        translation = _translation(settings, opener) if signal.attach else None
+        translation = (
+            _translation(settings, opener, signal.attach) if signal.attach else None
+        )
         try:
             yield translation, (signal,)
         finally:
@@ -56,7 +58,9 @@ def translation_signals(settings: Settings) -> tuple[Signal, ...]:
         return signals
 
 
-def _translation(settings: Settings, opener: ConntrackOpener) -> AddressTranslation:
+def _translation(
+    settings: Settings, opener: ConntrackOpener, attach: str
+) -> AddressTranslation:
     wanted = CgroupFilter(settings.include_cgroup, settings.exclude_cgroup)
     root = settings.host_dir or Path("/")
     namespaces = NetworkNamespaces(
@@ -70,4 +74,4 @@ def _translation(settings: Settings, opener: ConntrackOpener) -> AddressTranslat
         buffer_bytes=settings.conntrack_buffer_bytes,
     )
     clock = SystemClock()
-    return AddressTranslation(opener, namespaces, options, clock.monotonic_ns)
+    return AddressTranslation(opener, namespaces, options, clock.monotonic_ns, attach)

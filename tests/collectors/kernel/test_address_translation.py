@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,16 +162,80 @@ def test_process_that_moved_is_not_taken_for_its_former_namespace(
     assert listening == 1
 
 
-def test_without_the_program_it_goes_on_and_says_so_once(
+def test_after_a_stall_it_goes_on(
+    translation: AddressTranslation,
+    own_namespace: OwnNamespace,
+    opener: ConntrackOpener,
+) -> None:
+    translation.look()
+    own_namespace.translate()
+    os.kill(opener.pid, signal.SIGSTOP)
+    translation.look()
+    status = translation.status()
+    assert status["lost.conntrack_unreachable"] == 1
+    assert status["signal.translations.conntrack"] == 0
+    os.kill(opener.pid, signal.SIGCONT)
+    own_namespace.connect()
+    translation.look()
+    ends = translation.resolve_tcp(seen(own_namespace), CLIENT)
+    assert ends is not None
+    assert ends.ports[1].tolist() == [8080]
+    assert translation.status()["signal.translations.conntrack"] == 1
+
+
+def test_what_a_dump_could_not_tell_is_asked_for_again(
+    translation: AddressTranslation,
+    own_namespace: OwnNamespace,
+    opener: ConntrackOpener,
+) -> None:
+    own_namespace.translate()
+    for _ in range(9):
+        translation.look()
+    os.kill(opener.pid, signal.SIGSTOP)
+    own_namespace.connect()
+    translation.look()  # the tenth has a dump
+    assert translation.status()["translations.connections"] == 0
+    os.kill(opener.pid, signal.SIGCONT)
+    translation.look()
+    assert translation.status()["translations.connections"] == 1
+
+
+def test_program_that_ended_is_started_again_and_that_is_said(
     translation: AddressTranslation,
     own_namespace: OwnNamespace,
     opener: ConntrackOpener,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     own_namespace.translate()
-    os.kill(opener.pid, 9)
+    os.kill(opener.pid, signal.SIGKILL)
     for _ in range(3):
         translation.look()
         translation.listen()
     assert translation.resolve_tcp(tcp_records({}), CLIENT) is None
-    assert 1 <= caplog.text.count("cannot be seen") <= 2
+    assert translation.status()["translations.namespaces"] == 1
+    assert translation.status()["lost.conntrack_unreachable"] == 1
+    assert translation.status()["signal.translations.conntrack"] == 1
+    assert caplog.text.count("cannot be looked at") == 1
+    assert caplog.text.count("was started again") == 1
+
+
+def test_program_that_would_have_other_rights_is_not_started_again(
+    opener: ConntrackOpener,
+    own_namespace: OwnNamespace,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "own").symlink_to(own_namespace.file)
+    (tmp_path / "proc").mkdir()
+    namespaces = NetworkNamespaces(10, None, tmp_path / "proc", tmp_path)
+    translation = AddressTranslation(
+        opener, namespaces, TranslationOptions(), time.monotonic_ns, "other"
+    )
+    opener.check("/proc/self/ns/net", 0)
+    os.kill(opener.pid, signal.SIGKILL)
+    for _ in range(3):
+        translation.look()
+    assert translation.status()["lost.conntrack_unreachable"] >= 3
+    assert translation.status()["signal.translations.conntrack"] == 0
+    assert caplog.text.count("restart the collector") == 1
+    translation.close()

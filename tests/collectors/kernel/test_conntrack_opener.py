@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from ebpf_net.collectors.kernel.conntrack_opener import (
     NamespaceMovedError,
     Nat,
     Status,
+    UnreachableError,
 )
 
 
@@ -120,3 +122,51 @@ def test_when_it_has_ended_requests_fail() -> None:
     with pytest.raises(OSError, match=r"ended|Broken pipe|reset"):
         opener.check("/proc/self/ns/net", 0)
     opener.close()
+
+
+def sockets() -> int:
+    """Return how many sockets this process has open."""
+    files = list(Path("/proc/self/fd").iterdir())
+    return sum(file.is_socket() for file in files)
+
+
+def test_after_a_stall_late_answers_are_not_taken_for_others(
+    opener: ConntrackOpener, own_namespace: OwnNamespace
+) -> None:
+    own_namespace.translate()
+    opener.check(own_namespace.file, 0)
+    before = sockets()
+    os.kill(opener.pid, signal.SIGSTOP)
+    opener.begin_window()
+    with pytest.raises(UnreachableError, match="does not answer"):
+        opener.open_events(own_namespace.file, 4096, every=True)
+    assert not opener.has_ended
+    os.kill(opener.pid, signal.SIGCONT)
+    opener.begin_window()
+    assert opener.check(own_namespace.file, 0).nat == Nat.NFTABLES
+    assert sockets() == before
+
+
+def test_a_stall_holds_up_a_window_for_two_seconds_at_most(
+    opener: ConntrackOpener,
+) -> None:
+    opener.check("/proc/self/ns/net", 0)
+    os.kill(opener.pid, signal.SIGSTOP)
+    opener.begin_window()
+    began = time.monotonic()
+    for _ in range(1000):
+        with pytest.raises(UnreachableError):
+            opener.check("/proc/self/ns/net", 0)
+    assert 1.9 < time.monotonic() - began < 5
+    os.kill(opener.pid, signal.SIGCONT)
+
+
+def test_it_can_be_started_again(
+    opener: ConntrackOpener, own_namespace: OwnNamespace
+) -> None:
+    os.kill(opener.pid, signal.SIGKILL)
+    with pytest.raises(UnreachableError):
+        opener.check(own_namespace.file, 0)
+    assert opener.has_ended
+    opener.restart()
+    assert opener.check(own_namespace.file, 0).nat == Nat(0)

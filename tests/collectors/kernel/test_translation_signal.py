@@ -29,6 +29,6 @@ def test_without_them_it_is_missing_and_says_what_is_needed() -> None:
 def test_program_that_has_ended_is_missing_too() -> None:
     opener = ConntrackOpener()
     opener.close()
-    with pytest.raises(OSError, match="Bad file"):
+    with pytest.raises(OSError, match="has ended"):
         opener.check("/proc/self/ns/net", 0)
     assert try_translations(opener).attach == ""

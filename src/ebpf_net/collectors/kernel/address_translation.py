@@ -29,9 +29,12 @@ from ebpf_net.collectors.kernel.conntrack_opener import (
     NamespaceMovedError,
     Nat,
     Status,
+    UnreachableError,
 )
+from ebpf_net.collectors.kernel.conntrack_reach import ConntrackReach
 from ebpf_net.collectors.kernel.network_namespaces import NetworkNamespaces
 from ebpf_net.collectors.kernel.records import TcpFlag
+from ebpf_net.collectors.kernel.translation_signal import EVERYWHERE
 from ebpf_net.collectors.kernel.translations import (
     FORGET_AFTER_WINDOWS,
     Int64s,
@@ -72,6 +75,7 @@ class _Place:
     nat: int = 0
     events: int = -1
     hears_all: bool = False
+    needs_dump: bool = False  # what is there could not be asked for
 
 
 class AddressTranslation:
@@ -86,8 +90,10 @@ class AddressTranslation:
         namespaces: NetworkNamespaces,
         options: TranslationOptions,
         monotonic_ns: Callable[[], int],
+        attach: str = EVERYWHERE,
     ) -> None:
         self._opener = opener
+        self._reach = ConntrackReach(opener, attach)
         self._namespaces = namespaces
         self._options = options
         self._monotonic_ns = monotonic_ns
@@ -113,6 +119,7 @@ class AddressTranslation:
     def look(self) -> None:
         """Find the namespaces that translate now; call it once a window."""
         self._looks += 1
+        self._reach.begin_window()
         self._find()
         for netns in self._to_check():
             self._check(netns, self._places[netns])
@@ -198,6 +205,7 @@ class AddressTranslation:
             "translations.connections": len(self._connections),
             "translations.events": self._connections.events,
             "translations.overruns": self._overruns,
+            **self._reach.status(),
         }
 
     def close(self) -> None:
@@ -262,12 +270,14 @@ class AddressTranslation:
         return waiting[: new + _CHECKS_A_WINDOW]
 
     def _check(self, netns: int, place: _Place) -> None:
-        place.checked = self._looks
         try:
             checked = self._opener.check(place.file, place.generation, netns)
         except OSError as error:
+            if not isinstance(error, UnreachableError):
+                place.checked = self._looks
             self._refuse(netns, error)
             return
+        place.checked = self._looks
         nat = checked.nat
         if nat & Nat.UNCHANGED:
             nat |= place.nat & Nat.NFTABLES
@@ -283,6 +293,8 @@ class AddressTranslation:
             self._begin(netns, place)
         elif self._is_done(netns, place):
             _stop_listening(place)
+        elif place.needs_dump:
+            self._redump(netns, place)
 
     def _may_translate_without_rules(self, netns: int, place: _Place) -> bool:
         """Say whether to look for what Open vSwitch and tc translate: a whole dump."""
@@ -318,6 +330,7 @@ class AddressTranslation:
                 netns,
                 every=place.hears_all,
             )
+            place.needs_dump = True
             self._dump(netns, place, since_ns=0)
         except OSError as error:
             self._refuse(netns, error)
@@ -334,8 +347,9 @@ class AddressTranslation:
     def _redump(self, netns: int, place: _Place) -> bool:
         """Learn anew what is there; False if that cannot be."""
         try:
-            self._dump(netns, place, self._since_ns)
+            self._dump(netns, place, 0 if place.needs_dump else self._since_ns)
         except OSError as error:
+            place.needs_dump = True
             self._refuse(netns, error)
             return False
         return True
@@ -350,6 +364,7 @@ class AddressTranslation:
             with self._opener.open_dump(place.file, status, netns) as netlink:
                 self._connections.read_dump(netlink, listening)
         self._connections.end_dumps(netns, now_ns)
+        place.needs_dump = False
 
     def _leave(self, netns: int) -> None:
         """Let a namespace go that nobody is in any more."""
@@ -365,6 +380,9 @@ class AddressTranslation:
         if isinstance(error, NamespaceMovedError):
             self._moved.add(netns)
             return
+        if isinstance(error, UnreachableError):
+            self._reach.note(error)
+            return
         gone = isinstance(error, FileNotFoundError | ProcessLookupError)
         if gone or error.errno in self._refused:
             return
@@ -379,3 +397,4 @@ def _stop_listening(place: _Place) -> None:
     if place.events >= 0:
         os.close(place.events)
         place.events = -1
+        place.needs_dump = False

@@ -50,12 +50,14 @@ enum {
 struct request {
 	uint32_t operation;
 	uint32_t argument;
+	uint32_t sequence; /* comes back in the reply */
 };
 
 struct reply {
 	int32_t error; /* errno */
 	uint32_t found;
 	uint32_t generation;
+	uint32_t sequence;
 };
 
 enum {
@@ -392,7 +394,7 @@ static int act(const struct request *request, struct reply *reply)
 
 static void serve(int home, const struct request *request, int namespace)
 {
-	struct reply reply = {};
+	struct reply reply = {.sequence = request->sequence};
 	bool at_home = is_same(home, namespace);
 	bool entered = !at_home && !setns(namespace, CLONE_NEWNET);
 	int result = at_home || entered ? act(request, &reply) : -1;

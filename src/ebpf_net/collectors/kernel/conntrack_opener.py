@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntFlag
@@ -20,9 +21,13 @@ from pathlib import Path
 _PROGRAM = Path(__file__).with_name("conntrack_opener")
 _CHECK, _EVENTS, _DUMP = 1, 2, 3
 _ALL_EVENTS = 1 << 31
-_REQUEST = struct.Struct("=II")
-_REPLY = struct.Struct("=iII")
-_ANSWER_SECONDS = 10.0
+_REQUEST = struct.Struct("=III")
+_REPLY = struct.Struct("=iIII")
+_START_SECONDS = 10.0  # for all questions before the first window
+_WINDOW_SECONDS = 2.0  # for all questions of a window
+_ANSWER_SECONDS = 1.0
+_END_SECONDS = 1.0
+_ENDED = "conntrack_opener has ended"
 
 
 class Nat(IntFlag):
@@ -53,6 +58,10 @@ class NamespaceMovedError(OSError):
     """A file is now that of another namespace: its process has moved, or is another."""
 
 
+class UnreachableError(OSError):
+    """The program has ended, or does not answer in time."""
+
+
 class ConntrackOpener:
     """The program, until ``close``. OSError with the kernel's reason where it fails.
 
@@ -64,15 +73,27 @@ class ConntrackOpener:
 
     def __init__(self) -> None:
         """Start it; call before capabilities are dropped and threads are started."""
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.settimeout(_ANSWER_SECONDS)
-        with theirs:
-            self._process = subprocess.Popen([str(_PROGRAM)], stdin=theirs.fileno())
+        self._seconds_left = self._answer_seconds = _START_SECONDS
+        self._start()
 
     @property
     def pid(self) -> int:
         """Return its process id."""
         return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was found to have ended; one that stalls has not."""
+        return self._has_ended
+
+    def begin_window(self) -> None:
+        """Allow so much waiting anew; beyond it questions fail at once."""
+        self._seconds_left, self._answer_seconds = _WINDOW_SECONDS, _ANSWER_SECONDS
+
+    def restart(self) -> None:
+        """Start it again; it has no more rights than this process has now."""
+        self.close()
+        self._start()
 
     def check(self, namespace: str, generation: int, number: int = 0) -> Checked:
         """Say what translates there; ``generation`` is of the last check, or 0."""
@@ -97,35 +118,85 @@ class ConntrackOpener:
 
     def close(self) -> None:
         """End it."""
+        self._has_ended = True
         self._socket.close()
         self._process.kill()  # it has nothing to tidy up
-        self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # if the kernel holds it
+            self._process.wait(_END_SECONDS)
+
+    def _start(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._asked = self._answered = 0  # sequence numbers
+        with theirs:
+            self._process = subprocess.Popen([str(_PROGRAM)], stdin=theirs.fileno())
+        self._has_ended = False
 
     @contextlib.contextmanager
     def _ask(
         self, operation: int, argument: int, namespace: str, number: int
     ) -> Iterator[tuple[int, int, list[int]]]:
         """Yield what was found, a generation, and files that are closed if left."""
+        if self._has_ended:
+            raise UnreachableError(errno.EPIPE, _ENDED)
         place = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
         try:
             if number and os.fstat(place).st_ino != number:
                 raise NamespaceMovedError(errno.ESTALE, os.strerror(errno.ESTALE))
-            request = _REQUEST.pack(operation, argument)
-            socket.send_fds(self._socket, [request], [place])
+            (error, found, generation), files = self._exchange(
+                operation, argument, place
+            )
         finally:
             os.close(place)
         try:
-            answer, files, _, _ = socket.recv_fds(self._socket, _REPLY.size, 1)
-        except TimeoutError:
-            self.close()  # a late answer would be taken for the next one
-            raise
-        try:
-            if len(answer) != _REPLY.size:
-                raise BrokenPipeError("conntrack_opener has ended")
-            error, found, generation = _REPLY.unpack(answer)
             if error:
                 raise OSError(error, os.strerror(error))
             yield found, generation, files
         finally:
-            for file in files:
-                os.close(file)
+            _close_all(files)
+
+    def _exchange(
+        self, operation: int, argument: int, place: int
+    ) -> tuple[tuple[int, int, int], list[int]]:
+        """Ask in time; what is late from before is taken first, and let go."""
+        began = time.monotonic()
+        deadline = began + min(self._seconds_left, self._answer_seconds)
+        try:
+            while self._answered != self._asked:
+                _close_all(self._receive(deadline)[1])
+            sequence = (self._asked + 1) % (1 << 32)
+            request = _REQUEST.pack(operation, argument, sequence)
+            self._wait_until(deadline)
+            socket.send_fds(self._socket, [request], [place])
+            self._asked = sequence
+            return self._receive(deadline)
+        except TimeoutError as error:
+            text = "conntrack_opener does not answer"
+            raise UnreachableError(errno.ETIMEDOUT, text) from error
+        except OSError as error:
+            self._has_ended = True
+            raise UnreachableError(errno.EPIPE, _ENDED) from error
+        finally:
+            self._seconds_left -= time.monotonic() - began
+
+    def _receive(self, deadline: float) -> tuple[tuple[int, int, int], list[int]]:
+        self._wait_until(deadline)
+        answer, files, _, _ = socket.recv_fds(
+            self._socket, _REPLY.size, 1, socket.MSG_CMSG_CLOEXEC
+        )
+        if len(answer) != _REPLY.size:
+            _close_all(files)
+            raise BrokenPipeError(errno.EPIPE, _ENDED)
+        error, found, generation, self._answered = _REPLY.unpack(answer)
+        return (error, found, generation), files
+
+    def _wait_until(self, deadline: float) -> None:
+        """Let the socket's next operation take no longer."""
+        seconds = deadline - time.monotonic()
+        if seconds <= 0:
+            raise TimeoutError
+        self._socket.settimeout(seconds)
+
+
+def _close_all(files: list[int]) -> None:
+    for file in files:
+        os.close(file)

@@ -12,24 +12,31 @@ from ebpf_net.collectors.kernel.probes import Signal
 _NAME = "translations"
 _LOST = "true ends of connections whose addresses this host translates"
 _LEAST_BUFFER = 4096
+EVERYWHERE, _HERE = "conntrack/netlink", "conntrack/own namespace"
 _CONNTRACK = Path("/proc/sys/net/netfilter/nf_conntrack_max")
 
 
 def try_translations(opener: ConntrackOpener) -> Signal:
     """Listen for a moment in our own network namespace, and say whether that works."""
     try:
-        _try_listening(opener)
+        attach = find_attach(opener)
     except OSError as error:
         return missing_translations(error)
-    if not _may_enter(opener.pid):
+    if attach == _HERE:
         return Signal(
             _NAME,
-            "conntrack/own namespace",
+            attach,
             _LOST,
             reason="other network namespaces cannot be entered",
             hint="give it CAP_SYS_ADMIN, or run it where the rules are",
         )
-    return Signal(_NAME, "conntrack/netlink", _LOST)
+    return Signal(_NAME, attach, _LOST)
+
+
+def find_attach(opener: ConntrackOpener) -> str:
+    """Return how far it can listen; OSError where it cannot at all."""
+    _try_listening(opener)
+    return EVERYWHERE if _may_enter(opener.pid) else _HERE
 
 
 def missing_translations(error: OSError) -> Signal:
