@@ -1,6 +1,8 @@
 import logging
 import threading
+import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from tests.collectors.kubernetes.fake_api import (
@@ -25,6 +27,7 @@ PODS = next(one for one in RESOURCES if one.name == "pods")
 FAST = Pace(
     backoff_seconds=0.01,
     max_backoff_seconds=0.02,
+    refusal_seconds=0,
     forbidden_seconds=0.05,
     idle_seconds=0.01,
 )
@@ -198,6 +201,63 @@ def test_a_missing_right_is_said_once_and_heals(caplog):
     assert [record.getMessage() for record in caplog.records] == [
         "not allowed to list pods: pods are not known; grant it, and it is noticed",
         "allowed to list and watch pods now",
+    ]
+
+
+PATIENT = replace(FAST, refusal_seconds=60)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_what_is_known_outlasts_a_list_that_is_refused_for_a_moment(status, caplog):
+    expired = failed(410)
+    no = failed(status)
+    answers = (listed(pod("a")), expired, no, no, no, listed(pod("a")))
+    with reflecting(*answers, pace=PATIENT) as fake:
+        fake.wait_for_requests(7)
+        assert ("retain", ()) not in fake.known.calls
+        assert fake.known.uids == {"a"}
+        wait_until(lambda: not fake.reflector.lacks_right, 10)
+        assert fake.reflector.status()["kubernetes.pods.failures"] == 3
+    assert len([one for one in caplog.records if one.levelno == logging.WARNING]) == 1
+
+
+def test_a_watch_that_is_refused_for_a_moment_goes_on_from_where_it_was():
+    no = failed(403)
+    with reflecting(listed(pod("a")), no, no, pace=PATIENT) as fake:
+        requests = fake.wait_for_requests(4)
+        assert [one.query.get("resourceVersion") for one in requests] == [
+            *(None, "10", "10", "10"),
+        ]
+        assert [one.is_watch for one in requests] == [False, True, True, True]
+
+
+def test_a_refusal_that_lasts_ends_the_table():
+    pace = replace(FAST, refusal_seconds=0.2)
+    with reflecting(listed(pod("a")), *[failed(403)] * 1000, pace=pace) as fake:
+        began = time.monotonic()
+        wait_until(lambda: ("retain", ()) in fake.known.calls, 10)
+        assert time.monotonic() - began >= 0.2
+        assert fake.known.uids == set()
+
+
+def test_refusals_with_a_list_between_them_do_not_last():
+    pace = replace(FAST, refusal_seconds=0.3)
+    no, away, again = failed(403), failed(500), listed(pod("a"))
+    with reflecting(again, failed(410), no, again, *[away] * 30, pace=pace) as fake:
+        fake.wait_for_requests(30)
+        with fake.changed:
+            fake.answers[""].extendleft([again, no, failed(410)])
+        fake.wait_for_requests(34)
+        wait_until(lambda: not fake.reflector.lacks_right, 10)
+        assert ("retain", ()) not in fake.known.calls
+
+
+def test_an_answer_that_is_none_of_an_api_server_is_said_once(caplog):
+    page = Answer(b"<html>")
+    with reflecting(*[page] * 5, listed(pod("a"))) as fake:
+        fake.wait_for_requests(7)
+    assert [record.getMessage() for record in caplog.records] == [
+        "pods: not a list: JSON is malformed: invalid character (byte 0)"
     ]
 
 

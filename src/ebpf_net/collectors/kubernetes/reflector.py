@@ -2,6 +2,7 @@
 
 What the API server says about the end of a watch decides how to go on: from the last
 version seen, or with another list, whose difference to what is known closes the gap.
+A refusal is believed when it has lasted: an API server that starts may refuse all.
 """
 
 from __future__ import annotations
@@ -18,7 +19,12 @@ from typing import Protocol
 
 import msgspec
 
-from ebpf_net.collectors.kubernetes.api import ApiError, ApiServer, Watch
+from ebpf_net.collectors.kubernetes.api import (
+    UNREACHABLE,
+    ApiError,
+    ApiServer,
+    Watch,
+)
 from ebpf_net.collectors.kubernetes.api_messages import (
     Event,
     read_event,
@@ -60,7 +66,8 @@ class Pace:
     watch_seconds: float = 300.0
     backoff_seconds: float = 0.25
     max_backoff_seconds: float = 15.0
-    forbidden_seconds: float = 60.0
+    refusal_seconds: float = 60.0  # a refusal that lasts as long is meant
+    forbidden_seconds: float = 60.0  # between tries after that
     idle_seconds: float = 1.0  # after a watch that ended with nothing
 
 
@@ -88,6 +95,7 @@ class Reflector:
         self._watch: Watch | None = None
         self._counts: Counter[str] = Counter()
         self._missing_verb = ""
+        self._refused: float | None = None  # since when the verb is
         self._failures = 0
         self._logged = -_LOG_SECONDS
 
@@ -98,6 +106,7 @@ class Reflector:
                 if not self._version:
                     self._version = self._list()
                     self._succeed()
+                    self._note_listed()
                 self._follow()
             except ApiError as error:
                 self._handle(error)
@@ -264,9 +273,11 @@ class Reflector:
                 self._failures = 1
                 return
         elif error.status in _REFUSED:
-            self._wait_for_right()
-            return
-        elif error.status != 0:
+            self._announce()
+            if self._lacks_for_long():
+                self._wait_for_right()
+                return
+        elif error.status != UNREACHABLE or _is_unreadable(error):
             self._log_sparingly(str(error))
         self._counts["failures"] += 1
         self._back_off(error.retry_seconds)
@@ -283,9 +294,21 @@ class Reflector:
                 else f"this cluster has no {resource.full_name}",
                 resource.tables,
             )
+        if self._missing_verb != verb or self._refused is None:
+            self._refused = time.monotonic()
         self._missing_verb = verb
 
+    def _lacks_for_long(self) -> bool:
+        if self._refused is None:
+            return False  # by an event of a watch that had been allowed
+        return time.monotonic() - self._refused >= self._pace.refusal_seconds
+
+    def _note_listed(self) -> None:
+        if self._missing_verb == "list":
+            self._refused = None
+
     def _allow(self) -> None:
+        self._refused = None
         if self._missing_verb:
             logger.info("allowed to list and watch %s now", self.resource.full_name)
             self._missing_verb = ""
@@ -295,7 +318,6 @@ class Reflector:
         if self._missing_verb == "list":
             self._sink.retain(self.resource.name, set())
         self._version = ""
-        self._announce()
         self._stopped.wait(self._pace.forbidden_seconds * random.uniform(0.9, 1.1))
 
     def _succeed(self) -> None:
@@ -319,3 +341,8 @@ class Reflector:
         if now - self._logged >= _LOG_SECONDS:
             self._logged = now
             logger.warning("%s: %s", self.resource.name, text)
+
+
+def _is_unreadable(error: ApiError) -> bool:
+    """Whether there was an answer, but not one of an API server."""
+    return isinstance(error.__cause__, msgspec.DecodeError)
