@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from logging.handlers import RotatingFileHandler
 
+from ebpf_net.cli.log_file import SharedLogFile
 from ebpf_net.settings import UP, Settings
 
 TRACE = 5
@@ -38,14 +38,7 @@ def configure_logging(settings: Settings, command: str) -> None:
         handlers.append(logging.StreamHandler(sys.stderr))
     if not settings.no_log_file:
         try:
-            handlers.append(
-                RotatingFileHandler(
-                    settings.log_file_path,
-                    maxBytes=_MAX_BYTES,
-                    backupCount=_BACKUPS,
-                    encoding="utf-8",
-                )
-            )
+            handlers.append(SharedLogFile(settings.log_file_path, _MAX_BYTES, _BACKUPS))
         except OSError as error:
             refused = f"cannot log to {settings.log_file_path}: {error.strerror}"
     if not handlers:

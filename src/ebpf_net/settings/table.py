@@ -686,7 +686,7 @@ class Settings:
     )
     log_file_path: Path = _setting(
         Path("/var/log/ebpf_net.log"),
-        "Log file, five of 1 MiB each.",
+        "Log file, five of 1 MiB each; several programs may share it.",
         _ALL,
         values.path,
         variable="EBPF_NET_LOG_FILE_PATH",
