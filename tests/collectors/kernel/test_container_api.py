@@ -172,3 +172,56 @@ def test_after_the_end_nothing_is_asked(place):
         api.ask(ASKED)
         api.wait_answers(60.0)
         assert api.take_answers() == []
+
+
+def failing_for(container_id, error):
+    """A runtime that knows all containers, but one it cannot tell of."""
+    asked = []
+
+    def fetch(path, question, timeout_seconds):
+        asked.append(question)
+        if question.container_id == container_id:
+            raise error
+        return DETAILS
+
+    return fetch, asked
+
+
+def test_a_container_that_cannot_be_read_holds_up_no_other(place):
+    fetch, asked = failing_for("ill", ApiError("no JSON"))
+    with running(fetch, place, first_delay_seconds=60.0) as api:
+        api.ask(ContainerQuestion("ill"))
+        wait_for(lambda: api.failures)
+        for _ in range(5):
+            api.ask(ASKED)
+        api.wait_answers(60.0)
+        assert api.take_answers() == [(ASKED, DETAILS)] * 5
+        assert (api.failures, api.dropped) == (1, 0)
+    assert len(asked) == 6
+
+
+def test_one_container_without_an_answer_does_not_pause_a_runtime_for_long(place):
+    fetch, _ = failing_for("ill", TimeoutError("timed out"))
+    with running(fetch, place, first_delay_seconds=0.02) as api:
+        api.ask(ContainerQuestion("ill"))
+        for failures in range(1, 6):
+            wait_for(lambda least=failures: api.failures >= least)
+            api.ask(ASKED)
+            assert wait_for(api.take_answers) == [(ASKED, DETAILS)]
+
+
+def test_a_runtime_that_is_not_well_is_left_in_peace(place):
+    asked = threading.Event()
+
+    def fetch(path, question, timeout_seconds):
+        assert not asked.is_set()
+        asked.set()
+        raise ConnectionRefusedError
+
+    with running(fetch, place, first_delay_seconds=60.0) as api:
+        for _ in range(5):
+            api.ask(ASKED)
+        wait_for(lambda: api.failures)
+        api.ask(ASKED)
+        api.wait_answers(60.0)
+    assert (api.failures, api.dropped) == (1, 0)

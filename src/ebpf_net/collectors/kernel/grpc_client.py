@@ -50,7 +50,8 @@ def call(
 ) -> bytes:
     """Call ``/package.Service/Method`` and return its answer.
 
-    Raises GrpcError when the other end says that it failed, and OSError for all else.
+    Raises ApiError for an answer that says nothing, such as GrpcError where the other
+    end says that it failed, and OSError where there is none.
     """
     with contextlib.closing(UnixSocket(socket_path, timeout_seconds)) as connection:
         try:
@@ -88,7 +89,7 @@ def _exchange(
         if not data:
             raise ConnectionError("the connection was closed before an answer")
         if received > _MAX_BYTES:
-            raise ConnectionError(f"the answer is larger than {_MAX_BYTES} bytes")
+            raise ApiError(f"the answer is larger than {_MAX_BYTES} bytes")
         for event in http.receive_data(data):
             _take_event(event, http, reply)
     return reply
