@@ -20,6 +20,7 @@ from ebpf_net.collectors.kubernetes.collector import (
 from ebpf_net.collectors.kubernetes.credentials import Credentials
 from ebpf_net.collectors.kubernetes.lease import LeaseOptions
 from ebpf_net.collectors.kubernetes.resources import RESOURCES
+from ebpf_net.settings import K8S_COLLECTOR, load
 
 MANIFEST = Path(__file__).resolve().parents[3] / "deploy/kubernetes/k8s-collector.yaml"
 TOKENS = "/api/v1/namespaces/ebpf-net/serviceaccounts/k8s-collector/token"
@@ -80,3 +81,16 @@ def test_the_rights_suffice(control_plane, caplog):
     path = "/apis/coordination.k8s.io/v1/namespaces/ebpf-net/leases"
     (made,) = api.request("GET", path)["items"]
     assert made["spec"]["holderIdentity"] == ""
+
+
+def test_the_intakes_secret_is_where_the_variables_say():
+    (deployment,) = documents("Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    values = {one["name"]: one.get("value", "") for one in container["env"]}
+    mounts = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+    secrets = [one["name"] for one in pod["volumes"] if "secret" in one]
+    assert secrets == ["intake"]
+    assert values["EBPF_NET_INTAKE_TOKEN_FILE"] == f"{mounts['intake']}/token"
+    assert values["EBPF_NET_INTAKE_CA"] == f"{mounts['intake']}/ca.pem"
+    load(K8S_COLLECTOR, container["command"][1:], environment=values)

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
 import urllib3
 from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
@@ -50,6 +51,12 @@ class ApiError(Exception):
         super().__init__(message)
         self.status = status
         self.retry_seconds = retry_seconds
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether there was an answer, if only one that cannot be read."""
+        unreadable = isinstance(self.__cause__, msgspec.DecodeError)
+        return self.status != UNREACHABLE or unreadable
 
 
 class Watch:

@@ -10,7 +10,6 @@ rows anew within fewer windows than the reducer keeps those that another one dis
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -20,9 +19,9 @@ from typing import Protocol
 from ebpf_net.collectors.batches import BatchMaker
 from ebpf_net.collectors.clock import Clock
 from ebpf_net.collectors.free_memory import return_free_memory
-from ebpf_net.collectors.kubernetes.api import ApiError, ApiServer
+from ebpf_net.collectors.kubernetes.api import ApiServer
 from ebpf_net.collectors.kubernetes.cluster import Cluster, ClusterOptions
-from ebpf_net.collectors.kubernetes.identity import find_cluster_uid
+from ebpf_net.collectors.kubernetes.identity import wait_for_cluster_uid
 from ebpf_net.collectors.kubernetes.lease import Election, LeaseOptions
 from ebpf_net.collectors.kubernetes.reflector import Pace, Reflector
 from ebpf_net.collectors.kubernetes.resources import RESOURCES
@@ -37,7 +36,6 @@ _LIST_SECONDS = 30.0
 """Waited for all resources to be listed; then what there is is told."""
 _OWNER_SECONDS = 0.3
 """Waited at a window's end for owners of new pods."""
-_MAX_BACKOFF_SECONDS = 15.0
 RESTATED_WINDOWS = 3
 """All rows are told anew with each third window; the reducer keeps them for six."""
 
@@ -99,7 +97,9 @@ class KubernetesCollector:
 
     def run(self) -> None:
         """Keep up with the cluster, and tell of it while leading, until ``stop``."""
-        uid = self._find_uid()
+        uid = wait_for_cluster_uid(
+            self._api, self._stopped, self._options.pace.refusal_seconds
+        )
         if uid is None:
             return
         options = self._options
@@ -221,20 +221,6 @@ class KubernetesCollector:
         return (time_ns // interval_ns + 1) * interval_ns
 
     # Beginning and end
-
-    def _find_uid(self) -> str | None:
-        """Ask until the API server answers, or a stop."""
-        failures = 0
-        while not self._stopped.is_set():
-            try:
-                return find_cluster_uid(self._api)
-            except ApiError as error:
-                if error.status and not failures:
-                    logger.warning("it is not known yet which cluster it is: %s", error)
-                step = min(0.25 * 2 ** min(failures, 10), _MAX_BACKOFF_SECONDS)
-                failures += 1
-                self._stopped.wait(error.retry_seconds + step * random.uniform(0.5, 1))
-        return None
 
     def _start_threads(self) -> list[threading.Thread]:
         options = self._options

@@ -19,12 +19,7 @@ from typing import Protocol
 
 import msgspec
 
-from ebpf_net.collectors.kubernetes.api import (
-    UNREACHABLE,
-    ApiError,
-    ApiServer,
-    Watch,
-)
+from ebpf_net.collectors.kubernetes.api import ApiError, ApiServer, Watch
 from ebpf_net.collectors.kubernetes.api_messages import (
     Event,
     read_event,
@@ -277,7 +272,7 @@ class Reflector:
             if self._lacks_for_long():
                 self._wait_for_right()
                 return
-        elif error.status != UNREACHABLE or _is_unreadable(error):
+        elif error.is_answer:
             self._log_sparingly(str(error))
         self._counts["failures"] += 1
         self._back_off(error.retry_seconds)
@@ -341,8 +336,3 @@ class Reflector:
         if now - self._logged >= _LOG_SECONDS:
             self._logged = now
             logger.warning("%s: %s", self.resource.name, text)
-
-
-def _is_unreadable(error: ApiError) -> bool:
-    """Whether there was an answer, but not one of an API server."""
-    return isinstance(error.__cause__, msgspec.DecodeError)
