@@ -151,6 +151,9 @@ class KubernetesCollector:
         self._cluster.forget_changes()  # the sender begins with a snapshot
 
         def snapshot() -> Batch:
+            # Also asked for now and then for the copy on disk: of a cluster that is
+            # larger than one part, the copy has the first, and the rest is told again
+            # though nobody lacks it. The next restatement tells all to whoever does.
             with self._told_lock:
                 first, *rest = split_tables(self._cluster.snapshot())
                 self._cluster.tell_again(rest)  # with the next window
