@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from ebpf_net.reducer.keys import text_key
+from ebpf_net.reducer.keys import combine, text_key
+from ebpf_net.reducer.lookups import Lookup
 from ebpf_net.reducer.pipeline import Reducer
-from ebpf_net.reducer.rows import Rows, concat_rows, make_rows
-from ebpf_net.reducer.translation import translate
+from ebpf_net.reducer.rows import (
+    Rows,
+    concat_rows,
+    int64_column,
+    make_rows,
+    with_scopes,
+)
+from ebpf_net.reducer.translation import Covered, Translated
+from ebpf_net.reducer.translation import translate as translate_sorted
+from ebpf_net.reducer.translation_table import (
+    Tellers,
+    sort_translations,
+)
+from ebpf_net.testing.kubernetes import Cluster
 from ebpf_net.testing.tables import (
     START_NS,
     WINDOW_NS,
@@ -40,6 +54,14 @@ def table_of(host: str, *rows: dict) -> pa.Table:
     table = make_table("translations", rows)
     source = np.full(table.num_rows, text_key(host), np.int64)
     return table.append_column("source", pa.array(source))
+
+
+def translate(rows: Rows, translations: pa.Table, covered: Covered) -> Translated:
+    """Translate where every source is a host and addresses mean the same everywhere."""
+    source = int64_column(translations, "source")
+    none = Lookup(np.empty(0, np.int64))
+    tellers = Tellers(source, np.zeros(len(source), np.int64), none)
+    return translate_sorted(rows, sort_translations(translations, tellers), covered)
 
 
 def everybody(keys):
@@ -244,6 +266,56 @@ def test_repeated_and_empty_translations_are_one():
     assert destinations(translated.rows) == [(low(SERVER), 8080, 0)]
 
 
+BRIDGED, NODE, OTHER_NODE = "172.17.0.2", "192.168.0.2", "192.168.0.3"
+
+
+def test_addresses_that_several_hosts_have_are_translated_by_their_own_only():
+    rows = concat_rows(
+        [rows_of(host, client_row(BRIDGED, SERVER, 80)) for host in ("a", "b")]
+    )
+    known = [
+        translation_row(BRIDGED, (SERVER, 80), node, (SERVER, 80))
+        for node in (NODE, OTHER_NODE)
+    ]
+    table = table_of("a", known[0])
+    outer = translate(rows, table, nobody).rows.int64("outer_address_low")
+    assert outer.tolist() == [low(NODE), 0]
+    table = pa.concat_tables([table, table_of("b", known[1])])
+    translated = translate(rows, table, nobody)
+    outer = translated.rows.int64("outer_address_low")
+    assert outer.tolist() == [low(NODE), low(OTHER_NODE)]
+    assert translated.unresolved == 0
+
+
+def test_server_of_an_address_that_several_hosts_have_hears_of_no_other_hosts_client():
+    rows = concat_rows(
+        [rows_of(host, server_row(GATEWAY, BRIDGED, 80)) for host in ("a", "b")]
+    )
+    known = translation_row(CLIENT, (NODE, 80), GATEWAY, (BRIDGED, 80))
+    translated = translate(rows, table_of("a", known), nobody)
+    seen = translated.rows.int64("remote_address_low").tolist()
+    assert seen == [low(GATEWAY), low(GATEWAY)]
+
+
+def test_translation_is_of_its_own_scope_where_addresses_are_shared():
+    blue, green = 5, 7
+    rows = concat_rows(
+        [rows_of(host, client_row(CLIENT, VIRTUAL, 80)) for host in "ab"]
+    )
+    rows = with_scopes(rows, np.array([blue, green]))
+    known = translation_row(CLIENT, (VIRTUAL, 80), CLIENT, (SERVER, 8080))
+    told, scope = table_of("c", known), np.array([blue])
+    high, client = split_address(CLIENT)
+    shared = Lookup(combine(np.array([high]), np.array([client])))
+    tellers = Tellers(int64_column(told, "source"), scope, shared)
+    translated = translate_sorted(rows, sort_translations(told, tellers), nobody)
+    assert destinations(translated.rows) == [
+        (low(SERVER), 8080, 0),
+        (low(VIRTUAL), 80, 0),
+    ]
+    assert translated.rows.int64("scope").tolist() == [blue, green]
+
+
 # -- through the whole reducer ----------------------------------------------------
 
 
@@ -254,13 +326,21 @@ def reducer():
     made.close()
 
 
-def send(reducer: Reducer, host: str, window: int, *rows: dict, known=()) -> None:
+def send(
+    reducer: Reducer,
+    host: str,
+    window: int,
+    *rows: dict,
+    known: Sequence[dict] = (),
+    **header: object,
+) -> None:
     end = START_NS + (window + 1) * WINDOW_NS
     tables = {
         "hosts": [{"host_id": host, "boot_id": f"boot-{host}", "zone": host}],
         "translations": known,
     }
-    batch = make_batch(rows, tables=tables, header=make_header(window, collector=host))
+    header = make_header(window, collector=host, **header)
+    batch = make_batch(rows, tables=tables, header=header)
     reducer.add(batch, end, end)
 
 
@@ -317,3 +397,34 @@ def test_clients_behind_one_address_keep_their_own_volume(reducer):
         send(reducer, "b", window, server_row(GATEWAY, SERVER, 80, bytes_received=15))
         send(reducer, "c", window, known=known)
     assert exchanged(reducer, 3) == {("a", "b"): 30, ("e", "b"): 15}
+
+
+def test_own_translations_are_known_as_such_after_a_restart(reducer):
+    for window in range(3):
+        row = client_row(CLIENT, VIRTUAL, 80, bytes_sent=10)
+        process = "second" if window else "first"
+        send(reducer, "a", window, row, known=BALANCED, incarnation=process)
+        for host, server, size in (("b", SERVER, 4), ("d", OTHER_SERVER, 6)):
+            row = server_row(CLIENT, server, 8080, bytes_received=size)
+            send(reducer, host, window, row)
+    assert exchanged(reducer, 3) == {("a", "(unknown)"): 30}
+
+
+def test_what_another_cluster_translates_is_not_done_to_the_same_addresses(reducer):
+    known = translation_row(CLIENT, (VIRTUAL, 53), CLIENT, (SERVER, 53))
+    for window in range(3):
+        for name, boot in (("blue", "boot-c"), ("green", "boot-a")):
+            cluster = Cluster(name)
+            cluster.add_node(f"node-{name}", boot_id=boot)
+            cluster.add_pod("client", [CLIENT], node_name=f"node-{name}")
+            cluster.add_pod("server", [SERVER], workload="server")
+            header = make_header(window, collector=name)
+            batch = make_batch(tables=cluster.tables, header=header)
+            reducer.add(batch, header.window_end_ns, header.window_end_ns)
+        send(reducer, "c", window, known=[known])
+        send(reducer, "a", window, client_row(CLIENT, VIRTUAL, 53, bytes_sent=10))
+    reached = set()
+    for one in reducer.close_windows(START_NS + 6 * WINDOW_NS):
+        nodes = one.window.levels["az_az"].nodes
+        reached |= set(nodes["workload.name"].to_pylist())
+    assert "server" not in reached

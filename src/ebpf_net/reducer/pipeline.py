@@ -25,13 +25,7 @@ from ebpf_net.reducer.ingest import (
 from ebpf_net.reducer.keys import Bool
 from ebpf_net.reducer.known import Names
 from ebpf_net.reducer.levels import Limits, final
-from ebpf_net.reducer.matching import (
-    Circumstances,
-    Matched,
-    Moment,
-    count_gaps,
-    match,
-)
+from ebpf_net.reducer.matching import Circumstances, Matched, Moment, count_gaps, match
 from ebpf_net.reducer.memory import RECENT_WINDOWS, Memory
 from ebpf_net.reducer.options import (
     ClosedWindow,
@@ -42,6 +36,7 @@ from ebpf_net.reducer.options import (
 )
 from ebpf_net.reducer.overflow import Overflow, alone, split_overflow
 from ebpf_net.reducer.preparation import (
+    Hosts,
     collect_rows,
     keep_clusters_apart,
     translate_rows,
@@ -50,6 +45,7 @@ from ebpf_net.reducer.reference import Change, References
 from ebpf_net.reducer.rows import Rows, concat_rows, conform_rows, no_rows
 from ebpf_net.reducer.sources import Source, superseded_sources
 from ebpf_net.reducer.state import State, read_state, write_state
+from ebpf_net.reducer.translation_table import SortedTranslations
 from ebpf_net.schema import REFERENCE_KEYS, InternalPoint, Window
 
 __all__ = ["ClosedWindow", "Reducer", "ReducerOptions"]
@@ -69,6 +65,7 @@ class Reducer:
         self._windows = Windows(timing)
         self._references = References()
         self.names = Names()
+        self._translations = SortedTranslations()
         self._memory = Memory(self.options.max_keys)
         self._held: tuple[int, Rows] = (0, no_rows())
         self._overflow = Overflow()
@@ -282,8 +279,11 @@ class Reducer:
 
     def _prepare(self, rows: Rows, now: Circumstances) -> Rows:
         with self._counters.stage("matching"):
-            told = self._references.tables["translations"]
-            translated = translate_rows(rows, told, self._memory, now)
+            known = self.names.known(self._engine, self._references.tables)
+            hosts = Hosts(known, self._references.boots())
+            translated = translate_rows(
+                rows, hosts, self._translations, self._memory, now
+            )
         self._counters.unresolved_rows += translated.unresolved
         return translated.rows
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pyarrow as pa
 from ebpf_net.reducer.ingest import Received, last_ends, source_key
 from ebpf_net.reducer.keys import Bool, Int64, text_key
 from ebpf_net.reducer.known import Known
+from ebpf_net.reducer.lookups import Lookup
 from ebpf_net.reducer.matching import (
     Circumstances,
     recent_endpoints,
@@ -20,6 +22,7 @@ from ebpf_net.reducer.rows import (
     SAMPLES_SCHEMA,
     Rows,
     concat_rows,
+    int64_column,
     make_rows,
     with_scopes,
 )
@@ -28,8 +31,10 @@ from ebpf_net.reducer.scopes import (
     OUTSIDE,
     adopt_scopes,
     scopes_of,
+    scopes_of_sources,
 )
 from ebpf_net.reducer.translation import Translated, translate
+from ebpf_net.reducer.translation_table import SortedTranslations, Tellers
 
 
 def collect_rows(received: tuple[Received, ...], boots: Mapping[int, int]) -> Rows:
@@ -53,12 +58,27 @@ def collect_rows(received: tuple[Received, ...], boots: Mapping[int, int]) -> Ro
     return concat_rows(parts)
 
 
+@dataclass(frozen=True)
+class Hosts:
+    """What is known of the hosts that tell: all that has names, and their boots."""
+
+    known: Known
+    boots: Mapping[int, int]
+
+
 def translate_rows(
-    rows: Rows, translations: pa.Table, memory: Memory, now: Circumstances
+    rows: Rows,
+    hosts: Hosts,
+    translations: SortedTranslations,
+    memory: Memory,
+    now: Circumstances,
 ) -> Translated:
     """Let the ends meet that hosts between them have translated."""
-    if not translations.num_rows or not len(rows):
+    told = hosts.known.tables["translations"]
+    if not told.num_rows or not len(rows):
         return Translated(rows)
+    table = translations.sort(told, _tellers(told, hosts, rows))
+    rows = _in_scopes(rows, hosts.known)
     served = rows.keys.far_endpoint[~rows.is_client]
     known = recent_endpoints(memory, now)
 
@@ -66,7 +86,31 @@ def translate_rows(
         reported, _ = find_ends(known, endpoint, endpoint, now.live)
         return reported | np.isin(endpoint, served)
 
-    return translate(rows, translations, covered)
+    return translate(rows, table, covered)
+
+
+def _tellers(translations: pa.Table, hosts: Hosts, rows: Rows) -> Tellers:
+    sources, of = np.unique(int64_column(translations, "source"), return_inverse=True)
+    boots = np.array([hosts.boots.get(int(source), 0) for source in sources], np.int64)
+    unknown = np.flatnonzero(boots == 0)
+    if len(unknown):  # a host of its own, as its rows say
+        row = Lookup(rows.source).find(sources[unknown])
+        boots[unknown] = np.where(row >= 0, rows.boot[row], sources[unknown])
+    return Tellers(
+        boots[of],
+        scopes_of_sources(sources, hosts.known)[of],
+        hosts.known.addresses.shared,
+    )
+
+
+def _in_scopes(rows: Rows, known: Known) -> Rows:
+    """Give rows the scopes that they have before anything is translated."""
+    if not len(known.addresses.shared):
+        return rows
+    scope = scopes_of(rows, known)
+    return with_scopes(
+        rows, adopt_scopes(scope, rows.unscoped_keys, known.cluster_keys, [])
+    )
 
 
 def keep_clusters_apart(

@@ -69,6 +69,15 @@ def adopt_scopes(
     return scope
 
 
+def scopes_of_sources(sources: Int64, known: Known) -> Int64:
+    """Return the scope of addresses that several clusters have, as each host means it.
+
+    One of several clusters is not told by what it translates.
+    """
+    cluster = pick(known.members.host_cluster, known.host.find(sources))
+    return pick(known.cluster_keys, cluster, OUTSIDE)
+
+
 def _clusters_of_cgroups(rows: Rows, known: Known, chosen: Int64) -> Int64:
     """Return the cluster of each row's pod, which a host of several clusters needs."""
     cgroup = known.cgroup.find(

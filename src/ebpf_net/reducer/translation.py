@@ -16,7 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from ebpf_net.reducer.keys import Bool, Int64, combine
-from ebpf_net.reducer.rows import Rows, concat_rows, int64_column, numpy_column
+from ebpf_net.reducer.lookups import only_one
+from ebpf_net.reducer.memory import find
+from ebpf_net.reducer.rows import Rows, concat_rows, numpy_column
+from ebpf_net.reducer.translation_table import TranslationTable
 
 Covered = Callable[[Int64], Bool]
 """Tells which far endpoint keys are of servers whose collectors report."""
@@ -37,25 +40,35 @@ class Translated:
     unresolved: int = 0
 
 
-def translate(rows: Rows, translations: pa.Table, covered: Covered) -> Translated:
-    """Give each row the addresses that the other end knows the connection by.
-
-    ``translations`` are ``schema.TRANSLATIONS`` of all hosts with ``source``.
-    """
-    if not translations.num_rows or not len(rows):
+def translate(rows: Rows, table: TranslationTable, covered: Covered) -> Translated:
+    """Give each row the addresses that the other end knows the connection by."""
+    if not len(table) or not len(rows):
         return Translated(rows)
-    table = _Table.of(translations)
     rows = _see_from_outside(rows, table)
-    rows, hidden = _see_from_inside(rows, table)
+    is_private = _is_private(rows)
+    rows, hidden = _see_from_inside(rows, table, is_private)
     clients = np.flatnonzero(rows.is_client)
-    first, count = table.options(_asked(rows, clients))
+    first, count = table.options(_asked(rows, clients, is_private))
     only = count == 1
-    rows = _rewrite(rows, clients[only], table, first[only])
+    rows = _rewrite(rows, clients[only], table, table.place[first[only]])
     several = count > 1
     options = _Options(first[several], count[several])
     rows, unresolved = _divide(rows, clients[several], table, options, covered)
     hidden = hidden[~np.isin(rows.keys.far[hidden], rows.keys.far[rows.is_client])]
     return Translated(rows, unresolved + len(hidden))
+
+
+def _is_private(rows: Rows) -> Bool:
+    """Tell which rows' own address is one that other hosts have, too.
+
+    As those of docker's bridges. Only what its own host tells is of such an address.
+    """
+    own = combine(
+        rows.int64("local_address_high"),
+        rows.int64("local_address_low"),
+        rows.int64("scope"),
+    )
+    return ~only_one(own, rows.boot)
 
 
 @dataclass(frozen=True)
@@ -80,92 +93,12 @@ class _Options:
         return result
 
 
-@dataclass(frozen=True)
-class _Table:
-    """Distinct translations, sorted by what the client asked for."""
-
-    table: pa.Table
-    asked: Int64  # client and what it asked for
-    seen: Int64  # the far key of the server's row
-    endpoint: Int64  # the server's far endpoint key
-    identity: Int64
-    source: Int64
-    lonely: Bool  # no other client is behind the same outer address to this server
-    hides: Bool  # the server sees another address than the client's
-
-    @staticmethod
-    def of(translations: pa.Table) -> _Table:
-        """Sort translations and leave out what repeats."""
-        client = _pair(translations, "client_address")
-        server, outer = (_pair(translations, f"{end}_address")
-                         for end in ("server", "outer"))  # fmt: skip
-        protocol = int64_column(translations, "protocol")
-        services = [
-            int64_column(translations, f"{end}_port") << 8 | protocol
-            for end in ("service", "server")
-        ]
-        asked = combine(*client, *_pair(translations, "service_address"), services[0])
-        endpoint = combine(*server, services[1])
-        seen = combine(endpoint, *outer)
-        changed = combine(*outer, *server, services[1]) != asked
-        order = np.lexsort((seen, asked))
-        order = order[changed[order]]
-        repeated = np.zeros(len(order), np.bool_)
-        repeated[1:] = (asked[order][1:] == asked[order][:-1]) & (
-            seen[order][1:] == seen[order][:-1]
-        )
-        order = order[~repeated]
-        return _Table(
-            translations.take(order),
-            asked[order],
-            seen[order],
-            endpoint[order],
-            int64_column(translations, "translation_id")[order],
-            int64_column(translations, "source")[order],
-            _has_one_client(seen[order], combine(*client)[order]),
-            (combine(*client) != combine(*outer))[order],
-        )
-
-    def options(self, asked: Int64) -> tuple[Int64, Int64]:
-        """Return the first place and the number of translations of each key."""
-        first = np.searchsorted(self.asked, asked, "left")
-        return first, np.searchsorted(self.asked, asked, "right") - first
-
-    def column(self, name: str) -> Int64:
-        """Return a column widened to 64 bits."""
-        return int64_column(self.table, name)
-
-
-def _pair(table: pa.Table, name: str) -> tuple[Int64, Int64]:
-    return int64_column(table, f"{name}_high"), int64_column(table, f"{name}_low")
-
-
-def _has_one_client(seen: Int64, client: Int64) -> Bool:
-    order = np.lexsort((client, seen))
-    starts = np.ones(len(order), np.bool_)
-    starts[1:] = seen[order][1:] != seen[order][:-1]
-    other = np.zeros(len(order), np.bool_)
-    other[1:] = ~starts[1:] & (client[order][1:] != client[order][:-1])
-    groups = np.cumsum(starts) - 1
-    shared = np.bincount(groups, other, groups[-1] + 1 if len(groups) else 0) > 0
-    result = np.empty(len(order), np.bool_)
-    result[order] = ~shared[groups]
-    return result
-
-
-def _see_from_outside(rows: Rows, table: _Table) -> Rows:
+def _see_from_outside(rows: Rows, table: TranslationTable) -> Rows:
     """Set the outer address of rows that their own host has translated."""
     own = rows.int64("translation_id")
     known = np.flatnonzero(own)
-    order = np.argsort(table.identity)
-    place = np.searchsorted(table.identity, own[known], sorter=order)
-    place = order[np.minimum(place, len(order) - 1)] if len(order) else place
-    found = (
-        table.identity[place] == own[known]
-        if len(order)
-        else np.zeros(len(known), np.bool_)
-    )
-    known, place = known[found], place[found]
+    place = table.by_identity.find(own[known])
+    known, place = known[place >= 0], place[place >= 0]
     return _set(
         rows,
         known,
@@ -176,23 +109,23 @@ def _see_from_outside(rows: Rows, table: _Table) -> Rows:
     )
 
 
-def _see_from_inside(rows: Rows, table: _Table) -> tuple[Rows, Int64]:
+def _see_from_inside(
+    rows: Rows, table: TranslationTable, is_private: Bool
+) -> tuple[Rows, Int64]:
     """Let servers' rows name the client behind the address they saw, if it is one.
 
     Also returns the places of those where it may be several.
     """
-    servers = np.flatnonzero(~rows.is_client & (rows.int64("translation_id") == 0))
+    is_server = ~rows.is_client & ~is_private
+    servers = np.flatnonzero(is_server & (rows.int64("translation_id") == 0))
     # What a host translated itself it has told of its own rows; the others are as seen.
-    told = combine(table.seen, table.source)
-    asked = combine(rows.keys.far[servers], rows.source[servers])
-    servers = servers[~np.isin(asked, told)]
-    hides = np.flatnonzero(table.hides)
-    order = hides[np.argsort(table.seen[hides], kind="stable")]
-    seen, far = table.seen[order], rows.keys.far[servers]
+    seen = combine(rows.keys.far[servers], rows.boot[servers])
+    servers = servers[find(table.told, seen) < 0]
+    seen, far = table.seen[table.hiding], rows.keys.far[servers]
     first = np.searchsorted(seen, far, "left")
     count = np.searchsorted(seen, far, "right") - first
     servers, first, count = (of[count > 0] for of in (servers, first, count))
-    place = order[first]
+    place = table.hiding[first]
     one = table.lonely[place]
     known, place = servers[one], place[one]
     values = {
@@ -205,21 +138,32 @@ def _see_from_inside(rows: Rows, table: _Table) -> tuple[Rows, Int64]:
     return _set(rows, known, values), servers[~one]
 
 
-def _asked(rows: Rows, chosen: Int64) -> Int64:
-    """Return the key of what these clients' rows ask for, as it leaves their host."""
+def _asked(rows: Rows, chosen: Int64, is_private: Bool) -> Int64:
+    """Return the key of what these clients' rows ask for, as it leaves their host.
+
+    An outer address is not private any more.
+    """
     ends = rows.addresses
     service = (rows.server_port << 8) | rows.int64("protocol")
-    return combine(
+    asked = combine(
         ends.client_high[chosen],
         ends.client_low[chosen],
         ends.server_high[chosen],
         ends.server_low[chosen],
         service[chosen],
     )
+    asked ^= rows.int64("scope")[chosen]
+    outer = rows.int64("outer_address_high") | rows.int64("outer_address_low")
+    at_host = (is_private & (outer == 0))[chosen]
+    return np.where(at_host, combine(asked, rows.boot[chosen]), asked)
 
 
 def _rewrite(
-    rows: Rows, chosen: Int64, table: _Table, place: Int64, yields: bool = False
+    rows: Rows,
+    chosen: Int64,
+    table: TranslationTable,
+    place: Int64,
+    yields: bool = False,
 ) -> Rows:
     """Let clients' rows name the server that these translations lead to."""
     if not len(chosen):
@@ -231,21 +175,28 @@ def _rewrite(
     }
     values["remote_port"] = table.column("server_port")[place]
     values["translation_id"] = table.identity[place]
+    values["scope"] = table.scope[place]
     if yields:
         values["yields"] = np.ones(len(chosen), np.int64)
     return _set(rows, chosen, values)
 
 
 def _divide(
-    rows: Rows, chosen: Int64, table: _Table, options: _Options, covered: Covered
+    rows: Rows,
+    chosen: Int64,
+    table: TranslationTable,
+    options: _Options,
+    covered: Covered,
 ) -> tuple[Rows, int]:
     """Deal with clients' rows that may mean several servers."""
     if not len(chosen):
         return rows, 0
-    place, owner = options.flat()
+    places, owner = options.flat()
+    place = table.place[places]
     seen = np.isin(table.seen[place], rows.keys.far[~rows.is_client])
     # A host that translates for its own sockets knows each connection's server.
-    foreign = table.source[place] != rows.source[chosen[owner]]
+    own = combine(table.seen[place], rows.boot[chosen[owner]])
+    foreign = find(table.told, own) < 0
     certain = covered(table.endpoint[place]) & table.lonely[place] & foreign
     left_to_servers = options.every(certain)
     copied = seen.copy()
