@@ -1,5 +1,8 @@
 """A gateway translates: who speaks with whom is exact, wherever collectors are."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from tests.world import tcp_traffic
 from tests.world.gateway import IPV4, IPV6, Family
@@ -9,6 +12,14 @@ from tests.world.otel_collector import OtelCollector
 from tests.world.system import System, between
 
 REQUEST, REPLY, COUNT = 300, 3000, 30
+
+
+@pytest.fixture
+def system(tmp_path: Path, otel_collector: OtelCollector) -> Iterator[System]:
+    """A reducer that waits for the gateway's word, however busy the machine is."""
+    with System(tmp_path, otel_collector) as system:
+        system.start_reducer("--lateness-seconds", "10")
+        yield system
 
 
 @pytest.mark.parametrize("kind", ["DNAT", "SNAT", "both", "hairpin"])
