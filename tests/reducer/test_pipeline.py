@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import example, given, settings
@@ -14,6 +14,7 @@ from ebpf_net.intake.batch import BatchHeader, BatchKind
 from ebpf_net.intake.decode import DecodedBatch
 from ebpf_net.intake.sink import Overloaded
 from ebpf_net.reducer.pipeline import ClosedWindow, Reducer, ReducerOptions
+from ebpf_net.reducer.state import read_state, write_state
 from ebpf_net.schema import Protocol, Sample
 from ebpf_net.testing.tables import (
     START_NS,
@@ -548,6 +549,18 @@ def test_state_of_something_else_is_refused(reducer):
     other = Reducer(ReducerOptions(window_ns=SECOND_NS))
     with pytest.raises(ValueError, match="windows of 1000000000 ns"):
         reducer.restore(other.state())
+
+
+def test_state_without_a_later_versions_table_is_restored(reducer):
+    send(reducer, "b", 0, [server_row(CLIENT, SERVER, 80, bytes_received=5)])
+    closed = close(reducer, 0)
+    state = read_state(reducer.state(), 1_000)
+    tables = {name: state.tables[name] for name in state.tables if name != "cgroups"}
+    again = Reducer()
+    again.restore(write_state(replace(state, tables=tables)))
+    closed += again.close_windows(end_of(2) + LATENESS_NS)
+    again.close()
+    assert totals(closed, "bytes") == {("(unknown)", "b", "bytes"): 5}
 
 
 # -- what really happened against what is reported --------------------------------
