@@ -39,6 +39,8 @@ def test_labels_and_names_have_bounds():
     assert "a-long-one" not in details.labels
     assert details.labels["a-short-one"] == "v"
     assert len(json.dumps(dict(details.labels))) <= 32_768 + 2
+    assert details.cut == 2 + len(labels) - len(details.labels)
+    assert make_details("web", "nginx", {"a": "b"}).cut == 0
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import grpc
 import pytest
 from tests.collectors.kernel.runtime_servers import (
     grpc_server,
@@ -150,6 +151,31 @@ def test_failures_are_counted_by_runtime(make_runtimes, tmp_path):
         ask(runtimes, ContainerQuestion(ID, "docker"))
         assert runtimes.status()["docker.failures"] == 1
         assert runtimes.status()["podman.failures"] == 0
+
+
+def test_what_is_too_long_is_counted_by_runtime(make_runtimes, tmp_path):
+    with http_server(tmp_path / "docker") as docker:
+        docker.answers = [(200, json.dumps({"Name": "w" * 5000}).encode())]
+        runtimes = make_runtimes(docker=docker.path)
+        assert ask(runtimes, ContainerQuestion(ID, "docker")) == ["docker"]
+        assert runtimes.status()["docker.cut"] == 1
+        assert runtimes.status()["podman.cut"] == 0
+
+
+def test_a_container_beyond_the_namespaces_that_are_asked_is_counted(
+    make_runtimes, tmp_path
+):
+    def answer(method, request, metadata, context):
+        if method.endswith("Namespaces/List"):
+            names = (write_field(1, write_field(1, f"n{at}")) for at in range(17))
+            return b"".join(names)
+        return context.abort(grpc.StatusCode.NOT_FOUND, "not found")
+
+    with grpc_server(tmp_path / "containerd", answer):
+        runtimes = make_runtimes(containerd=tmp_path / "containerd")
+        assert ask(runtimes, ContainerQuestion(ID, "containerd")) == []
+        assert runtimes.status()["lost.containerd_namespaces_limit"] == 1
+        assert runtimes.status()["containerd.failures"] == 0
 
 
 def test_containerd_is_looked_for_where_distributions_of_kubernetes_have_it():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.collectors.kernel.runtime_servers import grpc_server
 
-from ebpf_net.collectors.kernel.container_api import ApiError
+from ebpf_net.collectors.kernel.container_api import ApiError, NotAllAskedError
 from ebpf_net.collectors.kernel.container_details import (
     ContainerDetails,
     ContainerQuestion,
@@ -79,7 +79,8 @@ def test_a_container_that_it_does_not_know_has_no_details(ask):
 
 def test_of_many_namespaces_some_are_asked(ask):
     daemon = Daemon(**{f"n{number}": [] for number in range(50)})
-    assert ask(daemon, ContainerQuestion(ID)) is None
+    with pytest.raises(NotAllAskedError, match="50 namespaces"):
+        ask(daemon, ContainerQuestion(ID))
     assert len(daemon.asked) == 16
 
 
@@ -126,6 +127,7 @@ def test_a_container_of_kubernetes_has_the_names_that_kubelet_gave():
 def test_texts_have_bounds():
     details = parse_details(container("w" * 100_000, "i" * 100_000))
     assert len(details.name) == len(details.container_id) == len(details.image) == 4096
+    assert details.cut == 3  # the id is the name, too
 
 
 JSON = st.recursive(

@@ -31,12 +31,17 @@ Answer = tuple[ContainerQuestion, ContainerDetails]
 Fetch = Callable[[Path, ContainerQuestion, float], ContainerDetails | None]
 """Asks at a socket for a container, in so many seconds; None if it is not known there.
 
-Raises OSError where the runtime is not well, ApiError where this container is not.
+Raises OSError where the runtime is not well, ApiError where this container is not,
+and NotAllAskedError.
 """
 
 
 class ApiError(Exception):
     """A runtime's API did not tell of a container what it should."""
+
+
+class NotAllAskedError(Exception):
+    """A container was not found, but not looked for everywhere: not asked again."""
 
 
 @dataclass(frozen=True, order=True)
@@ -84,6 +89,10 @@ class ContainerApi:
         """Questions without an answer since the start; each is asked again later."""
         self.dropped = 0
         """Questions given up."""
+        self.cut = 0
+        """Texts and labels of containers that were too long to be told whole."""
+        self.not_all_asked = 0
+        """Containers not found where only a part could be looked through."""
 
     def stop(self) -> None:
         """Stop asking; returns at once."""
@@ -157,7 +166,10 @@ class ContainerApi:
         try:
             details = self._fetch_details(task.question)
             if details:
+                self.cut += details.cut
                 self._answers.put((task.question, details))
+        except NotAllAskedError:
+            self.not_all_asked += 1
         except (OSError, ApiError) as error:
             failed = error
             self._tell(error)

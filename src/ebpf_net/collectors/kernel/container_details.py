@@ -49,6 +49,8 @@ class ContainerDetails:
     runtime: str = ""
     container_id: str = ""
     """Where the cgroup's path does not tell it."""
+    cut: int = 0
+    """Texts that were cut, or labels left out, for their length."""
 
 
 def make_details(
@@ -60,13 +62,16 @@ def make_details(
 ) -> ContainerDetails:
     """Return the details, with all that is too long cut or left out."""
     image_name, image_version = split_image(image[:_MAX_TEXT_LENGTH])
+    kept = _bounded_labels(labels)
+    cut = sum(len(text) > _MAX_TEXT_LENGTH for text in (name, image, container_id))
     return ContainerDetails(
         name=name[:_MAX_TEXT_LENGTH],
         image=image_name,
         image_version=image_version,
-        labels=_bounded_labels(labels),
+        labels=kept,
         runtime=runtime,
         container_id=container_id[:_MAX_TEXT_LENGTH],
+        cut=cut + len(labels) - len(kept),
     )
 
 

@@ -81,12 +81,18 @@ class ContainerRuntimes:
         return [answer for api in self._apis.values() for answer in api.take_answers()]
 
     def status(self) -> dict[str, int]:
-        """Return how many questions failed and were given up, by runtime."""
-        return {
+        """Return what failed, was given up or cut, by runtime, and what is lost."""
+        counts = {
             f"{name}.{what}": count
             for name, api in self._apis.items()
-            for what, count in (("failures", api.failures), ("dropped", api.dropped))
+            for what, count in (
+                ("failures", api.failures),
+                ("dropped", api.dropped),
+                ("cut", api.cut),
+            )
         }
+        not_all_asked = sum(api.not_all_asked for api in self._apis.values())
+        return counts | {"lost.containerd_namespaces_limit": not_all_asked}
 
 
 def _fetch_containerd_details(

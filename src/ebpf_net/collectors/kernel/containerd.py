@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ebpf_net.collectors.kernel import grpc_client
-from ebpf_net.collectors.kernel.container_api import ApiError
+from ebpf_net.collectors.kernel.container_api import ApiError, NotAllAskedError
 from ebpf_net.collectors.kernel.container_details import (
     ContainerDetails,
     ContainerQuestion,
@@ -51,7 +51,8 @@ def fetch_details(
 ) -> ContainerDetails | None:
     """Ask for the container in each namespace; None if there is none of that id.
 
-    Raises OSError or ApiError for all else.
+    Raises NotAllAskedError if there are too many namespaces to ask for it in each, and
+    OSError or ApiError for all else.
     """
     deadline = time.monotonic() + timeout_seconds
     identity = question.container_id or question.path.rpartition("/")[2]
@@ -65,6 +66,8 @@ def fetch_details(
             continue
         if question.container_id or cgroup_path(container) == question.path:
             return parse_details(container)
+    if len(wanted) > _MAX_NAMESPACES:
+        raise NotAllAskedError(f"it has {len(wanted)} namespaces")
     return None
 
 
