@@ -88,6 +88,9 @@ def test_json_lines_tell_the_traffic_and_ctrl_c_ends_it(tmp_path, name):
         assert (up.wait(30), told) == (0, "")
     # Both ends are this process: a connection is a new socket in both directions.
     assert (opened, sent) == (2 * CONNECTIONS, CONNECTIONS * BYTES)
+    # A reducer may have the same data directory.
+    states = list((tmp_path / "data").rglob("reducer.state"))
+    assert states == [tmp_path / "data" / "up" / "reducer.state"]
 
 
 def test_closed_pipe_ends_it(tmp_path):

@@ -46,11 +46,13 @@ def run(settings: Settings) -> int:
         token_file = _make_token(directory)
         options = ServerOptions(port=settings.up_port, token_file=token_file)
         output = _output(settings, stop)
+        state = directory / "up"  # a reducer may have the same data directory
+        state.mkdir(mode=0o700, exist_ok=True)
         with running_reducer(
             settings,
             options,
             settings.up_interval_seconds,
-            directory,
+            state,
             [output] if output else [],
         ) as (service, server):
             watcher = _Watcher(
