@@ -17,6 +17,7 @@ from ebpf_net.reducer.rows import (
     concat_rows,
     int64_column,
     make_rows,
+    with_boots,
     with_scopes,
 )
 from ebpf_net.reducer.translation import Covered, Translated
@@ -60,8 +61,9 @@ def translate(rows: Rows, translations: pa.Table, covered: Covered) -> Translate
     """Translate where every source is a host and addresses mean the same everywhere."""
     source = int64_column(translations, "source")
     none = Lookup(np.empty(0, np.int64))
-    tellers = Tellers(source, np.zeros(len(source), np.int64), none)
-    return translate_sorted(rows, sort_translations(translations, tellers), covered)
+    tellers = Tellers(source, source, np.zeros(len(source), np.int64), none)
+    table = sort_translations(translations, tellers)
+    return translate_sorted(rows, table, rows.source, covered)
 
 
 def everybody(keys):
@@ -307,13 +309,25 @@ def test_translation_is_of_its_own_scope_where_addresses_are_shared():
     told, scope = table_of("c", known), np.array([blue])
     high, client = split_address(CLIENT)
     shared = Lookup(combine(np.array([high]), np.array([client])))
-    tellers = Tellers(int64_column(told, "source"), scope, shared)
-    translated = translate_sorted(rows, sort_translations(told, tellers), nobody)
+    source = int64_column(told, "source")
+    table = sort_translations(told, Tellers(source, source, scope, shared))
+    translated = translate_sorted(rows, table, rows.source, nobody)
     assert destinations(translated.rows) == [
         (low(SERVER), 8080, 0),
         (low(VIRTUAL), 80, 0),
     ]
     assert translated.rows.int64("scope").tolist() == [blue, green]
+
+
+def test_collectors_of_one_machine_see_what_each_other_translates():
+    known = translation_row(CLIENT, (SERVER, 80), GATEWAY, (SERVER, 80))
+    told, boot = table_of("c", known), np.array([1])
+    none = Lookup(np.empty(0, np.int64))
+    source = int64_column(told, "source")
+    table = sort_translations(told, Tellers(boot, source, np.zeros(1, np.int64), none))
+    rows = with_boots(rows_of("b", server_row(GATEWAY, SERVER, 80)), boot)
+    translated = translate_sorted(rows, table, rows.source, nobody)
+    assert translated.rows.int64("remote_address_low").tolist() == [low(CLIENT)]
 
 
 # -- through the whole reducer ----------------------------------------------------

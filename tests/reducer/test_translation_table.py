@@ -24,7 +24,7 @@ def test_translations_are_sorted_anew_only_when_something_changes():
     shared = Lookup(np.empty(0, np.int64))
 
     def tellers(boot: int, among: Lookup = shared) -> Tellers:
-        return Tellers(np.full(2, boot), np.zeros(2, np.int64), among)
+        return Tellers(np.full(2, boot), np.ones(2), np.zeros(2, np.int64), among)
 
     kept = SortedTranslations()
     first = kept.sort(translations, tellers(1))

@@ -43,7 +43,7 @@ from ebpf_net.reducer.preparation import (
 )
 from ebpf_net.reducer.reference import Change, References
 from ebpf_net.reducer.rows import Rows, concat_rows, conform_rows, no_rows
-from ebpf_net.reducer.sources import Source, superseded_sources
+from ebpf_net.reducer.sources import Source, first_processes, superseded_sources
 from ebpf_net.reducer.state import State, read_state, write_state
 from ebpf_net.reducer.translation_table import SortedTranslations
 from ebpf_net.schema import REFERENCE_KEYS, InternalPoint, Window
@@ -280,7 +280,9 @@ class Reducer:
     def _prepare(self, rows: Rows, now: Circumstances) -> Rows:
         with self._counters.stage("matching"):
             known = self.names.known(self._engine, self._references.tables)
-            hosts = Hosts(known, self._references.boots())
+            with self._arrivals:
+                processes = first_processes(self._sources)
+            hosts = Hosts(known, self._references.boots(), processes)
             translated = translate_rows(
                 rows, hosts, self._translations, self._memory, now
             )

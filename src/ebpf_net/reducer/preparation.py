@@ -60,10 +60,20 @@ def collect_rows(received: tuple[Received, ...], boots: Mapping[int, int]) -> Ro
 
 @dataclass(frozen=True)
 class Hosts:
-    """What is known of the hosts that tell: all that has names, and their boots."""
+    """What is known of the hosts that tell: all that has names, and their boots.
+
+    ``processes`` has for each source one that stands for its collector.
+    """
 
     known: Known
     boots: Mapping[int, int]
+    processes: Mapping[int, int]
+
+    def collectors(self, sources: Int64) -> Int64:
+        """Return who the collectors of these sources are."""
+        distinct, of = np.unique(sources, return_inverse=True)
+        stands = [self.processes.get(int(one), int(one)) for one in distinct]
+        return np.array(stands, np.int64)[of]
 
 
 def translate_rows(
@@ -86,7 +96,7 @@ def translate_rows(
         reported, _ = find_ends(known, endpoint, endpoint, now.live)
         return reported | np.isin(endpoint, served)
 
-    return translate(rows, table, covered)
+    return translate(rows, table, hosts.collectors(rows.source), covered)
 
 
 def _tellers(translations: pa.Table, hosts: Hosts, rows: Rows) -> Tellers:
@@ -98,6 +108,7 @@ def _tellers(translations: pa.Table, hosts: Hosts, rows: Rows) -> Tellers:
         boots[unknown] = np.where(row >= 0, rows.boot[row], sources[unknown])
     return Tellers(
         boots[of],
+        hosts.collectors(sources)[of],
         scopes_of_sources(sources, hosts.known)[of],
         hosts.known.addresses.shared,
     )

@@ -62,3 +62,9 @@ def superseded_sources(sources: Mapping[int, Source]) -> frozenset[int]:
         and (heir := newest[one.collector]) is not one
         and one.last <= (heir.first or 0) < heir.last
     )
+
+
+def first_processes(sources: Mapping[int, Source]) -> dict[int, int]:
+    """Return for each source the first known of its collector."""
+    first: dict[str, int] = {}
+    return {key: first.setdefault(one.collector, key) for key, one in sources.items()}

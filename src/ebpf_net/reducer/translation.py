@@ -40,20 +40,27 @@ class Translated:
     unresolved: int = 0
 
 
-def translate(rows: Rows, table: TranslationTable, covered: Covered) -> Translated:
-    """Give each row the addresses that the other end knows the connection by."""
+def translate(
+    rows: Rows, table: TranslationTable, collector: Int64, covered: Covered
+) -> Translated:
+    """Give each row the addresses that the other end knows the connection by.
+
+    ``collector`` is who told of each row, whichever process of it.
+    """
     if not len(table) or not len(rows):
         return Translated(rows)
     rows = _see_from_outside(rows, table)
     is_private = _is_private(rows)
-    rows, hidden = _see_from_inside(rows, table, is_private)
+    rows, hidden = _see_from_inside(rows, table, collector, is_private)
     clients = np.flatnonzero(rows.is_client)
     first, count = table.options(_asked(rows, clients, is_private))
     only = count == 1
     rows = _rewrite(rows, clients[only], table, table.place[first[only]])
     several = count > 1
     options = _Options(first[several], count[several])
-    rows, unresolved = _divide(rows, clients[several], table, options, covered)
+    rows, unresolved = _divide(
+        rows, clients[several], table, options, collector[clients[several]], covered
+    )
     hidden = hidden[~np.isin(rows.keys.far[hidden], rows.keys.far[rows.is_client])]
     return Translated(rows, unresolved + len(hidden))
 
@@ -110,7 +117,7 @@ def _see_from_outside(rows: Rows, table: TranslationTable) -> Rows:
 
 
 def _see_from_inside(
-    rows: Rows, table: TranslationTable, is_private: Bool
+    rows: Rows, table: TranslationTable, collector: Int64, is_private: Bool
 ) -> tuple[Rows, Int64]:
     """Let servers' rows name the client behind the address they saw, if it is one.
 
@@ -119,7 +126,7 @@ def _see_from_inside(
     is_server = ~rows.is_client & ~is_private
     servers = np.flatnonzero(is_server & (rows.int64("translation_id") == 0))
     # What a host translated itself it has told of its own rows; the others are as seen.
-    seen = combine(rows.keys.far[servers], rows.boot[servers])
+    seen = combine(rows.keys.far[servers], collector[servers])
     servers = servers[find(table.told, seen) < 0]
     seen, far = table.seen[table.hiding], rows.keys.far[servers]
     first = np.searchsorted(seen, far, "left")
@@ -186,6 +193,7 @@ def _divide(
     chosen: Int64,
     table: TranslationTable,
     options: _Options,
+    collector: Int64,
     covered: Covered,
 ) -> tuple[Rows, int]:
     """Deal with clients' rows that may mean several servers."""
@@ -195,7 +203,7 @@ def _divide(
     place = table.place[places]
     seen = np.isin(table.seen[place], rows.keys.far[~rows.is_client])
     # A host that translates for its own sockets knows each connection's server.
-    own = combine(table.seen[place], rows.boot[chosen[owner]])
+    own = combine(table.seen[place], collector[owner])
     foreign = find(table.told, own) < 0
     certain = covered(table.endpoint[place]) & table.lonely[place] & foreign
     left_to_servers = options.every(certain)

@@ -34,7 +34,7 @@ class TranslationTable:
     scope: Int64  # of these two
     identity: Int64
     by_identity: Lookup
-    told: Int64  # what the server sees and the host that told it; sorted
+    told: Int64  # what the server sees and the collector that told it; sorted
     lonely: Bool  # no other client is behind the same outer address to this server
     hiding: Int64  # places where the server sees another address, in order of ``seen``
 
@@ -53,12 +53,13 @@ class TranslationTable:
 
 @dataclass(frozen=True)
 class Tellers:
-    """For each row of translations the host and the scope of who told of it.
+    """For each row of translations the host, collector and scope of who told of it.
 
     ``shared`` finds the addresses that mean something in that scope only.
     """
 
     boot: Int64
+    collector: Int64
     scope: Int64
     shared: Lookup
 
@@ -99,7 +100,7 @@ def sort_translations(translations: pa.Table, tellers: Tellers) -> TranslationTa
         scope[chosen],
         identity,
         Lookup(identity),
-        np.unique(combine(seen[rows], tellers.boot[rows])),
+        np.unique(combine(seen[rows], tellers.collector[rows])),
         _has_one_client(seen[chosen], combine(*client)[chosen]),
         hides[np.argsort(seen[chosen][hides], kind="stable")],
     )
@@ -122,6 +123,7 @@ class SortedTranslations:
             or translations is not self._translations
             or tellers.shared is not former.shared
             or not np.array_equal(tellers.boot, former.boot)
+            or not np.array_equal(tellers.collector, former.collector)
             or not np.array_equal(tellers.scope, former.scope)
         ):
             self._translations, self._tellers = translations, tellers
