@@ -215,8 +215,9 @@ def test_status_tells_signals_losses_and_what_was_left_out(make_run):
         **{
             f"{runtime}.{what}": 0
             for runtime in ("docker", "containerd", "crio", "podman")
-            for what in ("failures", "dropped")
+            for what in ("failures", "dropped", "cut")
         },
+        "lost.containerd_namespaces_limit": 0,
     }
     assert len(run.tables(0)["edges"]["open"]) == 1
 
