@@ -240,8 +240,8 @@ INTERNAL_METRICS: tuple[InternalMetric, ...] = (
         "1",
         Kind.SUM,
         (),
-        "Clients' rows that a translation on another host leads to several servers, "
-        "which do not tell all of it: they count for the address that was asked.",
+        "Rows left out of edges that other hosts translate, where neither side of "
+        "them is watched wholly.",
     ),
     InternalMetric(
         "ebpf_net.reducer.overflow_bytes",

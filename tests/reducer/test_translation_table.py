@@ -4,36 +4,39 @@ import numpy as np
 import pyarrow as pa
 
 from ebpf_net.reducer.lookups import Lookup
-from ebpf_net.reducer.translation_table import SortedTranslations, Tellers
+from ebpf_net.reducer.translation_table import Passages, Steps, Tellers
+from ebpf_net.reducer.watched import Watched
 from ebpf_net.testing.tables import make_table, translation_row
 
-BALANCED = [
-    translation_row("10.0.0.1", ("10.96.0.1", 80), "10.0.0.1", (server, 8080))
-    for server in ("10.1.0.1", "10.1.0.2")
-]
+A, B, C, D = "10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"
 
 
-def told() -> pa.Table:
-    table = make_table("translations", BALANCED)
-    return table.append_column("source", pa.array(np.ones(2, np.int64)))
+def passages_of(*rows: dict) -> Passages:
+    table = make_table("translations", rows)
+    zeros = np.zeros(len(rows), np.int64)
+    tellers = Tellers(zeros, zeros, Lookup(np.empty(0, np.int64)))
+    table = table.append_column("source", pa.array(zeros))
+    return Passages.of(Steps.of(table, tellers, Watched()))
 
 
-def test_translations_are_sorted_anew_only_when_something_changes():
-    translations = told()
-    other = told()
-    shared = Lookup(np.empty(0, np.int64))
+def test_steps_that_share_a_key_are_one_passage():
+    passages = passages_of(
+        translation_row(A, (B, 80), C, (D, 80)),
+        translation_row(C, (D, 80), C, (B, 81)),
+        translation_row(A, (B, 90), A, (D, 90)),
+    )
+    assert len(set(passages.part.tolist())) == 2
+    assert passages.size == 5
 
-    def tellers(boot: int, among: Lookup = shared) -> Tellers:
-        return Tellers(np.full(2, boot), np.ones(2), np.zeros(2, np.int64), among)
 
-    kept = SortedTranslations()
-    first = kept.sort(translations, tellers(1))
-    assert kept.sort(translations, tellers(1)) is first
-    for table, of in (
-        (other, tellers(1)),
-        (other, tellers(2)),
-        (other, tellers(2, Lookup(np.empty(0, np.int64)))),
-    ):
-        again = kept.sort(table, of)
-        assert again is not first
-        first = again
+def test_repetitions_and_what_changes_nothing_are_no_steps():
+    row = translation_row(A, (B, 80), C, (D, 80))
+    passages = passages_of(row, row, translation_row(A, (B, 80), A, (B, 80)))
+    assert len(passages.start) == 1
+
+
+def test_a_long_way_and_a_circle_are_one_passage():
+    ports = range(80, 120)
+    steps = [translation_row(A, (B, port), A, (B, port + 1)) for port in ports]
+    circle = translation_row(A, (B, 120), A, (B, 80))
+    assert len(set(passages_of(*steps, circle).part.tolist())) == 1

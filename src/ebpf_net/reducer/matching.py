@@ -34,7 +34,7 @@ from ebpf_net.reducer.pairing import (
     pair_rows,
     servers_know_more,
 )
-from ebpf_net.reducer.rows import Rows
+from ebpf_net.reducer.rows import Rows, Verdict
 
 
 class Moment(Enum):
@@ -129,10 +129,7 @@ def match(
     draft = _Draft(ends, tie)
     held_groups = np.zeros(len(servers.near), np.bool_)
     held_groups[servers.of[was_held[server_rows]]] = True
-    yielding = rows.column("yields").astype(np.bool_)
     keeps = _keep_servers(draft, rows, sides, was_held[server_rows], now)
-    left_to_servers, yields = _left_to_servers(sides, yielding)
-    keeps |= left_to_servers
     decided = _decide_servers(draft, servers, pairs, held_groups, keeps, memory, now)
     _fill_clients(draft, client_rows, pairs.server_of_client[clients.of])
     endpoints = _endpoints(rows, server_rows, ends, tie)
@@ -144,10 +141,13 @@ def match(
     fresh = np.zeros(len(servers.near), np.bool_)
     fresh[servers.of[~was_held[server_rows]]] = True
     _yield_to_servers(draft, sides, keeps)
-    draft.volume[yielding] = False
     if now.moment is Moment.LATE:
         _supersede(draft, rows, client_rows, memory, now)
-    deciding = np.flatnonzero(~yields)
+    verdict = rows.int64("verdict")
+    draft.settle(verdict)
+    left_out = verdict == Verdict.LEFT_OUT
+    fresh[servers.of[left_out[server_rows]]] = False
+    deciding = np.flatnonzero(~left_out[clients.best])
     learned = Learned(
         known_keys(
             clients.near[deciding],
@@ -196,6 +196,13 @@ class _Draft:
         self.held[rows] = decided.held[servers.of]
         named = pairs.name_of_server[servers.of]
         self.own[rows] = np.where(named >= 0, named, rows)
+
+    def settle(self, verdict: Int64) -> None:
+        """Let rows count or not of which that was decided before."""
+        decided = verdict != Verdict.OPEN
+        self.volume[decided] = verdict[decided] == Verdict.COUNTS
+        self.held[decided] = False
+        self.superseded[decided] = False
 
     def matched(self) -> Matched:
         """Return the result."""
@@ -247,22 +254,6 @@ def _keep_servers(
         told[paired] = is_in(client, now.held_whole)
     compared = ~was_held | told[sides.servers.of]
     return keeps & servers_know_more(rows, sides, compared)
-
-
-def _left_to_servers(sides: Sides, yielding: Bool) -> tuple[Bool, Bool]:
-    """Tell of which groups of servers and of clients the servers' rows decide.
-
-    Those with a client's row that yields; what others of the group tell is in the
-    servers' rows, too.
-    """
-    clients = sides.clients
-    yields = np.zeros(len(clients.near), np.bool_)
-    yields[clients.of[yielding[sides.client_rows]]] = True
-    keeps = np.zeros(len(sides.servers.near), np.bool_)
-    paired = np.flatnonzero(sides.pairs.client_of_server >= 0)
-    client = sides.pairs.client_of_server[paired]
-    keeps[paired] = yields[clients.of[np.searchsorted(sides.client_rows, client)]]
-    return keeps, yields
 
 
 def _decide_servers(

@@ -36,7 +36,6 @@ from ebpf_net.reducer.options import (
 )
 from ebpf_net.reducer.overflow import Overflow, alone, split_overflow
 from ebpf_net.reducer.preparation import (
-    Hosts,
     collect_rows,
     keep_clusters_apart,
     translate_rows,
@@ -45,7 +44,7 @@ from ebpf_net.reducer.reference import Change, References
 from ebpf_net.reducer.rows import Rows, concat_rows, conform_rows, no_rows
 from ebpf_net.reducer.sources import Source, first_processes, superseded_sources
 from ebpf_net.reducer.state import State, read_state, write_state
-from ebpf_net.reducer.translation_table import SortedTranslations
+from ebpf_net.reducer.watched import Watched
 from ebpf_net.schema import REFERENCE_KEYS, InternalPoint, Window
 
 __all__ = ["ClosedWindow", "Reducer", "ReducerOptions"]
@@ -65,7 +64,7 @@ class Reducer:
         self._windows = Windows(timing)
         self._references = References()
         self.names = Names()
-        self._translations = SortedTranslations()
+        self._watched = Watched()
         self._memory = Memory(self.options.max_keys)
         self._held: tuple[int, Rows] = (0, no_rows())
         self._overflow = Overflow()
@@ -282,10 +281,7 @@ class Reducer:
             known = self.names.known(self._engine, self._references.tables)
             with self._arrivals:
                 processes = first_processes(self._sources)
-            hosts = Hosts(known, self._references.boots(), processes)
-            translated = translate_rows(
-                rows, hosts, self._translations, self._memory, now
-            )
+            translated = translate_rows(rows, known, processes, self._watched, now)
         self._counters.unresolved_rows += translated.unresolved
         return translated.rows
 

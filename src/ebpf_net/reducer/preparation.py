@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
 from ebpf_net.reducer.ingest import Received, last_ends, source_key
-from ebpf_net.reducer.keys import Bool, Int64, text_key
+from ebpf_net.reducer.keys import Int64, text_key
 from ebpf_net.reducer.known import Known
-from ebpf_net.reducer.lookups import Lookup
 from ebpf_net.reducer.matching import (
     Circumstances,
-    recent_endpoints,
     recent_windows,
 )
-from ebpf_net.reducer.memory import Memory, find_ends, parts_of
+from ebpf_net.reducer.memory import Memory, parts_of
 from ebpf_net.reducer.rows import (
     SAMPLES_SCHEMA,
     Rows,
@@ -34,7 +30,8 @@ from ebpf_net.reducer.scopes import (
     scopes_of_sources,
 )
 from ebpf_net.reducer.translation import Translated, translate
-from ebpf_net.reducer.translation_table import SortedTranslations, Tellers
+from ebpf_net.reducer.translation_table import Tellers
+from ebpf_net.reducer.watched import Watched
 
 
 def collect_rows(received: tuple[Received, ...], boots: Mapping[int, int]) -> Rows:
@@ -58,60 +55,34 @@ def collect_rows(received: tuple[Received, ...], boots: Mapping[int, int]) -> Ro
     return concat_rows(parts)
 
 
-@dataclass(frozen=True)
-class Hosts:
-    """What is known of the hosts that tell: all that has names, and their boots.
-
-    ``processes`` has for each source one that stands for its collector.
-    """
-
-    known: Known
-    boots: Mapping[int, int]
-    processes: Mapping[int, int]
-
-    def collectors(self, sources: Int64) -> Int64:
-        """Return who the collectors of these sources are."""
-        distinct, of = np.unique(sources, return_inverse=True)
-        stands = [self.processes.get(int(one), int(one)) for one in distinct]
-        return np.array(stands, np.int64)[of]
-
-
 def translate_rows(
     rows: Rows,
-    hosts: Hosts,
-    translations: SortedTranslations,
-    memory: Memory,
+    known: Known,
+    collectors: Mapping[int, int],
+    watched: Watched,
     now: Circumstances,
 ) -> Translated:
-    """Let the ends meet that hosts between them have translated."""
-    told = hosts.known.tables["translations"]
+    """Let the ends meet that hosts between them have translated.
+
+    ``collectors`` has for each source what stands for its collector: several of one
+    machine see namespaces of their own.
+    """
+    told = known.tables["translations"]
     if not told.num_rows or not len(rows):
         return Translated(rows)
-    table = translations.sort(told, _tellers(told, hosts, rows))
-    rows = _in_scopes(rows, hosts.known)
-    served = rows.keys.far_endpoint[~rows.is_client]
-    known = recent_endpoints(memory, now)
-
-    def covered(endpoint: Int64) -> Bool:
-        reported, _ = find_ends(known, endpoint, endpoint, now.live)
-        return reported | np.isin(endpoint, served)
-
-    return translate(rows, table, hosts.collectors(rows.source), covered)
+    live = frozenset(collectors.get(source, source) for source in now.live)
+    watched.note(rows, _of_each(rows.source, collectors), now.number, live)
+    rows = _in_scopes(rows, known)
+    source = int64_column(told, "source")
+    scope = scopes_of_sources(source, known)
+    tellers = Tellers(_of_each(source, collectors), scope, known.addresses.shared)
+    return translate(rows, told, tellers, watched)
 
 
-def _tellers(translations: pa.Table, hosts: Hosts, rows: Rows) -> Tellers:
-    sources, of = np.unique(int64_column(translations, "source"), return_inverse=True)
-    boots = np.array([hosts.boots.get(int(source), 0) for source in sources], np.int64)
-    unknown = np.flatnonzero(boots == 0)
-    if len(unknown):  # a host of its own, as its rows say
-        row = Lookup(rows.source).find(sources[unknown])
-        boots[unknown] = np.where(row >= 0, rows.boot[row], sources[unknown])
-    return Tellers(
-        boots[of],
-        hosts.collectors(sources)[of],
-        scopes_of_sources(sources, hosts.known)[of],
-        hosts.known.addresses.shared,
-    )
+def _of_each(source: Int64, collectors: Mapping[int, int]) -> Int64:
+    distinct, place = np.unique(source, return_inverse=True)
+    own = [collectors.get(one, one) for one in distinct.tolist()]
+    return np.array(own, np.int64)[place]
 
 
 def _in_scopes(rows: Rows, known: Known) -> Rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from functools import cached_property
 
 import numpy as np
@@ -23,11 +24,19 @@ def arrow_schema(columns: Columns) -> pa.Schema:
     )  # fmt: skip
 
 
+class Verdict(IntEnum):
+    """Whether a row's volume counts, if that is decided before the matching."""
+
+    OPEN = 0
+    LEFT_OUT = 1
+    COUNTS = 2
+
+
 _ADDED: Columns = (
     ("outer_address_high", "int64"),  # the client as the server sees it; 0: as it is
     ("outer_address_low", "int64"),
     ("scope", "int64"),  # only rows of one are of one connection, see scopes.py
-    ("yields", "int8"),  # 1: a client's row, but the servers' rows have the volume
+    ("verdict", "int8"),  # a Verdict
 )
 EDGES_SCHEMA = arrow_schema((*EDGES, *_ADDED))
 SAMPLES_SCHEMA = arrow_schema(EDGE_SAMPLES)

@@ -2,14 +2,14 @@
 
 A host that translates resolves its own sockets. Where the translating host is neither
 end's, its ``translations`` say what became of whose connections, without ephemeral
-ports. A client's row that can only mean one server becomes a row of that server; one
-that may mean several is left to the servers' rows where all of them are watched and
-have no other client behind the same address, and else counts for what was asked.
+ports. What they connect is one passage: clients' rows at one side and servers' rows at
+the other tell the same traffic. One side decides over its volume: the clients' where
+all of them are watched, else the servers' where all of those are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,57 +18,67 @@ import pyarrow as pa
 from ebpf_net.reducer.keys import Bool, Int64, combine
 from ebpf_net.reducer.lookups import only_one
 from ebpf_net.reducer.memory import find
-from ebpf_net.reducer.rows import Rows, concat_rows, numpy_column
-from ebpf_net.reducer.translation_table import TranslationTable
+from ebpf_net.reducer.rows import Rows, Verdict, concat_rows, int64_column, numpy_column
+from ebpf_net.reducer.translation_table import Passages, Steps, Tellers
+from ebpf_net.reducer.watched import Watched
 
-Covered = Callable[[Int64], Bool]
-"""Tells which far endpoint keys are of servers whose collectors report."""
-
+_MOST_HOPS = 4
 _KEPT = frozenset(
     {
         "local_address_high", "local_address_low", "netns", "process_id", "cgroup_id",
-        "local_port", "protocol", "role",
+        "local_port", "protocol", "role", "scope",
     }
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Translated:
-    """Rows as the servers saw them, and how many of them stayed ambiguous."""
+    """Rows with the true ends, and how many were left out without all being told.
+
+    Those are of passages that neither side is watched all of.
+    """
 
     rows: Rows
     unresolved: int = 0
 
 
 def translate(
-    rows: Rows, table: TranslationTable, collector: Int64, covered: Covered
+    rows: Rows, translations: pa.Table, tellers: Tellers, watched: Watched
 ) -> Translated:
-    """Give each row the addresses that the other end knows the connection by.
+    """Join the ends of what other hosts have translated.
 
-    ``collector`` is who told of each row, whichever process of it.
+    ``translations`` are ``schema.TRANSLATIONS`` of all hosts.
     """
-    if not len(table) or not len(rows):
+    rows = _see_from_outside(rows, translations)
+    steps = Steps.of(translations, tellers, watched)
+    if not len(steps.asked):
         return Translated(rows)
-    rows = _see_from_outside(rows, table)
-    is_private = _is_private(rows)
-    rows, hidden = _see_from_inside(rows, table, collector, is_private)
-    clients = np.flatnonzero(rows.is_client)
-    first, count = table.options(_asked(rows, clients, is_private))
-    only = count == 1
-    rows = _rewrite(rows, clients[only], table, table.place[first[only]])
-    several = count > 1
-    options = _Options(first[several], count[several])
-    rows, unresolved = _divide(
-        rows, clients[several], table, options, collector[clients[several]], covered
+    passages = Passages.of(steps)
+    node = find(passages.nodes, rows.keys.far)
+    node[_is_private(rows)] = -1
+    if not (node >= 0).any():
+        return Translated(rows)
+    is_client = rows.is_client
+    ends = _Ends(
+        np.isin(np.arange(len(passages.nodes)), node[is_client]),
+        np.isin(np.arange(len(passages.nodes)), node[~is_client]),
     )
-    hidden = hidden[~np.isin(rows.keys.far[hidden], rows.keys.far[rows.is_client])]
-    return Translated(rows, unresolved + len(hidden))
+    servers_decide, is_told = _decide(passages, ends, watched)
+    inside = np.flatnonzero(node >= 0)
+    counts = is_client[inside] != servers_decide[passages.part[node[inside]]]
+    verdict = np.zeros(len(rows), np.int64)
+    verdict[inside] = np.where(counts, Verdict.COUNTS, Verdict.LEFT_OUT)
+    unresolved = int((~counts & ~is_told[passages.part[node[inside]]]).sum())
+    rows = _set(rows, np.arange(len(rows)), {"verdict": verdict})
+    shares = _name_servers(rows, node, passages, ends)
+    rows = _follow(rows, node, passages, ends)
+    return Translated(concat_rows([rows, shares]), unresolved)
 
 
 def _is_private(rows: Rows) -> Bool:
     """Tell which rows' own address is one that other hosts have, too.
 
-    As those of docker's bridges. Only what its own host tells is of such an address.
+    As those of docker's bridges. Nobody else can tell what is done to such an address.
     """
     own = combine(
         rows.int64("local_address_high"),
@@ -79,152 +89,131 @@ def _is_private(rows: Rows) -> Bool:
 
 
 @dataclass(frozen=True)
-class _Options:
-    """What a row may mean: places ``first`` to ``first + count`` in the table."""
+class _Ends:
+    """Which nodes have rows of this window."""
 
-    first: Int64
-    count: Int64
-
-    def flat(self) -> tuple[Int64, Int64]:
-        """Return the place of every option, and the position of its row."""
-        owner = np.repeat(np.arange(len(self.count)), self.count)
-        within = np.arange(len(owner)) - np.repeat(
-            np.cumsum(self.count) - self.count, self.count
-        )
-        return self.first[owner] + within, owner
-
-    def every(self, holds: Bool) -> Bool:
-        """Tell of which rows all options hold; one value an option of ``flat``."""
-        starts = np.cumsum(self.count) - self.count
-        result: Bool = np.logical_and.reduceat(holds, starts)
-        return result
+    client: Bool
+    server: Bool
 
 
-def _see_from_outside(rows: Rows, table: TranslationTable) -> Rows:
-    """Set the outer address of rows that their own host has translated."""
-    own = rows.int64("translation_id")
-    known = np.flatnonzero(own)
-    place = table.by_identity.find(own[known])
-    known, place = known[place >= 0], place[place >= 0]
-    return _set(
-        rows,
-        known,
-        {
-            f"outer_address_{half}": table.column(f"outer_address_{half}")[place]
-            for half in ("high", "low")
-        },
+def _decide(passages: Passages, ends: _Ends, watched: Watched) -> tuple[Bool, Bool]:
+    """Tell of which parts the servers' rows decide, and which are told wholly."""
+    begins = np.bincount(passages.end, minlength=passages.size) == 0
+    stops = np.bincount(passages.start, minlength=passages.size) == 0
+    has_client, has_server = ends.client.copy(), ends.server.copy()
+    has_client[passages.start[watched.anywhere(passages.steps.addresses("client"))]] = 1
+    has_server[passages.end[watched.anywhere(passages.steps.addresses("server"))]] = 1
+
+    def some(chosen: Bool) -> Bool:
+        return np.bincount(passages.part[chosen], minlength=passages.size) > 0
+
+    clients_whole = ~some(begins & ~has_client)
+    servers_whole = ~some(stops & ~has_server)
+    any_client = some((begins & has_client) | ends.client)
+    any_server = some((stops & has_server) | ends.server)
+    servers_decide = any_server & (~any_client | (~clients_whole & servers_whole))
+    is_told = clients_whole | servers_whole | ~any_client | ~any_server
+    return servers_decide, is_told
+
+
+def _name_servers(rows: Rows, node: Int64, passages: Passages, ends: _Ends) -> Rows:
+    """Return rows without volume that name the client to the servers it may mean."""
+    wanted = np.flatnonzero(rows.is_client & (node >= 0))
+    towards, _ = passages.only(passages.start, passages.end)
+    is_open = (towards[node[wanted]] < 0) | ends.server[node[wanted]]
+    wanted = wanted[is_open]
+    first = np.searchsorted(passages.start, node[wanted], "left")
+    count = np.searchsorted(passages.start, node[wanted], "right") - first
+    owner = np.repeat(np.arange(len(wanted)), count)
+    step = first[owner] + np.arange(len(owner)) - (np.cumsum(count) - count)[owner]
+    present = ends.server[passages.end[step]]
+    shares = _no_volume(rows, wanted[owner[present]])
+    every = np.arange(len(shares))
+    shares = _lead(shares, every, passages.steps.table, step[present])
+    verdict = np.full(len(shares), int(Verdict.LEFT_OUT))
+    return _set(shares, every, {"verdict": verdict})
+
+
+def _follow(rows: Rows, node: Int64, passages: Passages, ends: _Ends) -> Rows:
+    """Let rows name their other end where the passage leads to one only."""
+    table = passages.steps.table
+    chosen, step = _walk(
+        np.flatnonzero(rows.is_client & (node >= 0)),
+        node,
+        passages.only(passages.start, passages.end),
+        ends.server,
     )
+    rows = _lead(rows, chosen, table, step)
+    unnamed = ~rows.is_client & (node >= 0) & (rows.int64("translation_id") == 0)
+    backwards = passages.only(passages.end, passages.start)
+    chosen, step = _walk(np.flatnonzero(unnamed), node, backwards, ends.client)
+    return _trace(rows, chosen, table, step)
 
 
-def _see_from_inside(
-    rows: Rows, table: TranslationTable, collector: Int64, is_private: Bool
-) -> tuple[Rows, Int64]:
-    """Let servers' rows name the client behind the address they saw, if it is one.
+def _walk(
+    chosen: Int64, node: Int64, only: tuple[Int64, Int64], direct: Bool
+) -> tuple[Int64, Int64]:
+    """Return the rows that come to an end by single steps, and the last of these.
 
-    Also returns the places of those where it may be several.
+    ``direct``: nodes with a row of the other end, which may be the one that is meant.
     """
-    is_server = ~rows.is_client & ~is_private
-    servers = np.flatnonzero(is_server & (rows.int64("translation_id") == 0))
-    # What a host translated itself it has told of its own rows; the others are as seen.
-    seen = combine(rows.keys.far[servers], collector[servers])
-    servers = servers[find(table.told, seen) < 0]
-    seen, far = table.seen[table.hiding], rows.keys.far[servers]
-    first = np.searchsorted(seen, far, "left")
-    count = np.searchsorted(seen, far, "right") - first
-    servers, first, count = (of[count > 0] for of in (servers, first, count))
-    place = table.hiding[first]
-    one = table.lonely[place]
-    known, place = servers[one], place[one]
-    values = {
-        f"{theirs}_address_{half}": table.column(f"{ours}_address_{half}")[place]
-        for theirs, ours in (("remote", "client"), ("outer", "outer"))
-        for half in ("high", "low")
-    }
-    only = count[one] == 1
-    values["translation_id"] = np.where(only, table.identity[place], 0)
-    return _set(rows, known, values), servers[~one]
+    towards, by = only
+    at, step = node[chosen], np.full(len(chosen), -1, np.int64)
+    going = ~direct[at]
+    for _ in range(_MOST_HOPS):
+        going &= towards[at] >= 0
+        step[going] = by[at[going]]
+        at = np.where(going, towards[at], at)
+    is_end = (step >= 0) & (by[at] < 0)
+    return chosen[is_end], step[is_end]
 
 
-def _asked(rows: Rows, chosen: Int64, is_private: Bool) -> Int64:
-    """Return the key of what these clients' rows ask for, as it leaves their host.
-
-    An outer address is not private any more.
-    """
-    ends = rows.addresses
-    service = (rows.server_port << 8) | rows.int64("protocol")
-    asked = combine(
-        ends.client_high[chosen],
-        ends.client_low[chosen],
-        ends.server_high[chosen],
-        ends.server_low[chosen],
-        service[chosen],
-    )
-    asked ^= rows.int64("scope")[chosen]
-    outer = rows.int64("outer_address_high") | rows.int64("outer_address_low")
-    at_host = (is_private & (outer == 0))[chosen]
-    return np.where(at_host, combine(asked, rows.boot[chosen]), asked)
-
-
-def _rewrite(
-    rows: Rows,
-    chosen: Int64,
-    table: TranslationTable,
-    place: Int64,
-    yields: bool = False,
-) -> Rows:
-    """Let clients' rows name the server that these translations lead to."""
+def _lead(rows: Rows, chosen: Int64, table: pa.Table, step: Int64) -> Rows:
+    """Let clients' rows be of the server that these steps lead to."""
     if not len(chosen):
         return rows
     values = {
-        f"{theirs}_address_{half}": table.column(f"{ours}_address_{half}")[place]
+        f"{theirs}_address_{half}": int64_column(table, f"{ours}_address_{half}")[step]
         for theirs, ours in (("remote", "server"), ("outer", "outer"))
         for half in ("high", "low")
     }
-    values["remote_port"] = table.column("server_port")[place]
-    values["translation_id"] = table.identity[place]
-    values["scope"] = table.scope[place]
-    if yields:
-        values["yields"] = np.ones(len(chosen), np.int64)
+    values["remote_port"] = int64_column(table, "server_port")[step]
+    values["translation_id"] = int64_column(table, "translation_id")[step]
     return _set(rows, chosen, values)
 
 
-def _divide(
-    rows: Rows,
-    chosen: Int64,
-    table: TranslationTable,
-    options: _Options,
-    collector: Int64,
-    covered: Covered,
-) -> tuple[Rows, int]:
-    """Deal with clients' rows that may mean several servers."""
+def _trace(rows: Rows, chosen: Int64, table: pa.Table, step: Int64) -> Rows:
+    """Let servers' rows name the client that these steps come from."""
     if not len(chosen):
-        return rows, 0
-    places, owner = options.flat()
-    place = table.place[places]
-    seen = np.isin(table.seen[place], rows.keys.far[~rows.is_client])
-    # A host that translates for its own sockets knows each connection's server.
-    own = combine(table.seen[place], collector[owner])
-    foreign = find(table.told, own) < 0
-    certain = covered(table.endpoint[place]) & table.lonely[place] & foreign
-    left_to_servers = options.every(certain)
-    copied = seen.copy()
-    best = _first_of_each(owner, seen, len(chosen))
-    copied[best[left_to_servers]] = False
-    shares = _no_volume(rows, chosen[owner[copied]])
-    yielding = left_to_servers[owner[copied]]
-    everyone = np.arange(len(shares))
-    shares = _rewrite(shares, everyone, table, place[copied])
-    shares = _set(shares, everyone, {"yields": yielding.astype(np.int64)})
-    rows = _rewrite(
-        rows, chosen[left_to_servers], table, place[best[left_to_servers]], yields=True
+        return rows
+    values = {}
+    for half in ("high", "low"):
+        seen = rows.int64(f"remote_address_{half}")[chosen]
+        values[f"outer_address_{half}"] = seen
+        name = f"client_address_{half}"
+        values[f"remote_address_{half}"] = int64_column(table, name)[step]
+    values["translation_id"] = int64_column(table, "translation_id")[step]
+    return _set(rows, chosen, values)
+
+
+def _see_from_outside(rows: Rows, translations: pa.Table) -> Rows:
+    """Set the outer address of rows that their own host has translated."""
+    own = rows.int64("translation_id")
+    known = np.flatnonzero(own)
+    identity, first = np.unique(
+        int64_column(translations, "translation_id"), return_index=True
     )
-    return concat_rows([rows, shares]), int((~left_to_servers).sum())
-
-
-def _first_of_each(owner: Int64, preferred: Bool, count: int) -> Int64:
-    """Return each owner's first option, a preferred one where there is one."""
-    order = np.lexsort((~preferred, owner))
-    return order[np.searchsorted(owner[order], np.arange(count))]
+    place = find(identity, own[known])
+    known, place = known[place >= 0], first[place[place >= 0]]
+    if not len(known):
+        return rows
+    values = {
+        f"outer_address_{half}": int64_column(translations, f"outer_address_{half}")[
+            place
+        ]
+        for half in ("high", "low")
+    }
+    return _set(rows, known, values)
 
 
 def _no_volume(rows: Rows, chosen: Int64) -> Rows:
@@ -238,7 +227,7 @@ def _no_volume(rows: Rows, chosen: Int64) -> Rows:
     return Rows(edges, taken.samples, taken.source, taken.boot)
 
 
-def _set(rows: Rows, chosen: Int64, values: dict[str, Int64]) -> Rows:
+def _set(rows: Rows, chosen: Int64, values: Mapping[str, Int64]) -> Rows:
     """Return rows with other values in the chosen places."""
     edges = rows.edges
     for name, value in values.items():

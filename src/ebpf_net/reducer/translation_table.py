@@ -1,4 +1,4 @@
-"""The translations that hosts told of, sorted for looking them up by what rows say.
+"""What hosts have translated, as steps from key to key, and what these connect.
 
 Addresses mean something in their scope (see ``scopes.py``): what a host of one cluster
 has translated says nothing of another cluster's addresses. A translator in no cluster
@@ -12,123 +12,100 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from ebpf_net.reducer.keys import Bool, Int64, combine
+from ebpf_net.reducer.keys import Int64, combine
 from ebpf_net.reducer.lookups import Lookup
 from ebpf_net.reducer.rows import int64_column
 from ebpf_net.reducer.scopes import EVERYWHERE
-
-
-@dataclass(frozen=True)
-class TranslationTable:
-    """Distinct translations. Keys are as in the scope of who told of them.
-
-    ``wanted`` are what clients ask for, sorted, with ``place`` in the other columns:
-    of all hosts, and again of each host alone.
-    """
-
-    table: pa.Table
-    wanted: Int64
-    place: Int64
-    seen: Int64  # the far key of the server's row
-    endpoint: Int64  # the server's far endpoint key
-    scope: Int64  # of these two
-    identity: Int64
-    by_identity: Lookup
-    told: Int64  # what the server sees and the collector that told it; sorted
-    lonely: Bool  # no other client is behind the same outer address to this server
-    hiding: Int64  # places where the server sees another address, in order of ``seen``
-
-    def __len__(self) -> int:
-        return len(self.seen)
-
-    def options(self, asked: Int64) -> tuple[Int64, Int64]:
-        """Return the first of ``place`` and the number of translations of each key."""
-        first = np.searchsorted(self.wanted, asked, "left")
-        return first, np.searchsorted(self.wanted, asked, "right") - first
-
-    def column(self, name: str) -> Int64:
-        """Return a column widened to 64 bits."""
-        return int64_column(self.table, name)
+from ebpf_net.reducer.watched import Watched
 
 
 @dataclass(frozen=True)
 class Tellers:
-    """For each row of translations the host, collector and scope of who told of it.
+    """For each row of translations the host and the scope of who told of it.
 
     ``shared`` finds the addresses that mean something in that scope only.
     """
 
-    boot: Int64
-    collector: Int64
+    host: Int64
     scope: Int64
     shared: Lookup
 
 
-def sort_translations(translations: pa.Table, tellers: Tellers) -> TranslationTable:
-    """Sort translations and leave out what repeats or changes nothing."""
-    client, service, server, outer = (
-        _pair(translations, f"{end}_address")
-        for end in ("client", "service", "server", "outer")
-    )
-    protocol = int64_column(translations, "protocol")
-    services = [
-        int64_column(translations, f"{end}_port") << 8 | protocol
-        for end in ("service", "server")
-    ]
-    plain = combine(*client, *service, services[0])
-    changed = combine(*outer, *server, services[1]) != plain
-    scope = _scopes(tellers, outer, server)
-    asked = plain ^ _scopes(tellers, client, service)
-    endpoint = combine(*server, services[1])
-    seen = combine(endpoint, *outer) ^ scope
-    rows = np.flatnonzero(changed)
-    order, number = _distinct(asked[rows], seen[rows])
-    chosen = rows[order]
-    at_host = combine(asked[rows], tellers.boot[rows])
-    own, _ = _distinct(at_host, seen[rows])
-    wanted = np.concatenate([asked[chosen], at_host[own]])
-    place = np.concatenate([np.arange(len(chosen)), number[own]])
-    sorting = np.argsort(wanted, kind="stable")
-    identity = int64_column(translations, "translation_id")[chosen]
-    hides = np.flatnonzero((combine(*client) != combine(*outer))[chosen])
-    return TranslationTable(
-        translations.take(chosen),
-        wanted[sorting],
-        place[sorting],
-        seen[chosen],
-        (endpoint ^ scope)[chosen],
-        scope[chosen],
-        identity,
-        Lookup(identity),
-        np.unique(combine(seen[rows], tellers.collector[rows])),
-        _has_one_client(seen[chosen], combine(*client)[chosen]),
-        hides[np.argsort(seen[chosen][hides], kind="stable")],
-    )
+@dataclass(frozen=True)
+class Steps:
+    """Translations by hosts that are not the client's own, distinct."""
+
+    asked: Int64  # far keys, as rows have them
+    seen: Int64
+    table: pa.Table
+
+    @staticmethod
+    def of(translations: pa.Table, tellers: Tellers, watched: Watched) -> Steps:
+        """Compute the keys and leave out what a client's own host has resolved."""
+        protocol = int64_column(translations, "protocol")
+
+        def key(server: str, client: str) -> Int64:
+            service = (int64_column(translations, f"{server}_port") << 8) | protocol
+            ends = _pair(translations, server), _pair(translations, client)
+            plain = combine(combine(*ends[0], service), *ends[1])
+            return plain ^ _scopes(tellers, *ends)
+
+        asked, seen = key("service", "client"), key("server", "outer")
+        is_own = watched.on_host(combine(*_pair(translations, "client")), tellers.host)
+        chosen = np.flatnonzero((asked != seen) & ~is_own)
+        order = chosen[np.lexsort((seen[chosen], asked[chosen]))]
+        first = np.ones(len(order), np.bool_)
+        first[1:] = (asked[order][1:] != asked[order][:-1]) | (
+            seen[order][1:] != seen[order][:-1]
+        )
+        order = order[first]
+        return Steps(asked[order], seen[order], translations.take(order))
+
+    def addresses(self, end: str) -> Int64:
+        """Return the key of an end's address."""
+        return combine(*_pair(self.table, end))
 
 
-class SortedTranslations:
-    """Sorts translations only when they, or what is known of their hosts, change."""
+@dataclass(frozen=True)
+class Passages:
+    """Steps as a graph of keys; each of its parts is a passage."""
 
-    def __init__(self) -> None:
-        self._translations: pa.Table | None = None
-        self._tellers: Tellers | None = None
-        self._sorted: TranslationTable | None = None
+    steps: Steps
+    nodes: Int64  # sorted keys
+    start: Int64  # of each step, a node
+    end: Int64
+    part: Int64  # of each node
 
-    def sort(self, translations: pa.Table, tellers: Tellers) -> TranslationTable:
-        """Return the sorted translations."""
-        former = self._tellers
-        if (
-            self._sorted is None
-            or former is None
-            or translations is not self._translations
-            or tellers.shared is not former.shared
-            or not np.array_equal(tellers.boot, former.boot)
-            or not np.array_equal(tellers.collector, former.collector)
-            or not np.array_equal(tellers.scope, former.scope)
-        ):
-            self._translations, self._tellers = translations, tellers
-            self._sorted = sort_translations(translations, tellers)
-        return self._sorted
+    @staticmethod
+    def of(steps: Steps) -> Passages:
+        """Connect the steps."""
+        nodes, place = np.unique(
+            np.concatenate([steps.asked, steps.seen]), return_inverse=True
+        )
+        start, end = place[: len(steps.asked)], place[len(steps.asked) :]
+        part = np.arange(len(nodes))
+        while True:
+            least = np.minimum(part[start], part[end])
+            joined = part.copy()
+            np.minimum.at(joined, start, least)
+            np.minimum.at(joined, end, least)
+            joined = joined[joined]
+            if (joined == part).all():
+                return Passages(steps, nodes, start, end, part)
+            part = joined
+
+    @property
+    def size(self) -> int:
+        """Number of nodes; parts are named by one of theirs."""
+        return len(self.nodes)
+
+    def only(self, own: Int64, other: Int64) -> tuple[Int64, Int64]:
+        """Return the one node that a step leads to from each, or -1, and the step."""
+        degree = np.bincount(own, minlength=self.size)
+        towards, step = np.full((2, self.size), -1, np.int64)
+        towards[own], step[own] = other, np.arange(len(own))
+        towards[degree != 1] = -1
+        return towards, step
 
 
 def _scopes(tellers: Tellers, *ends: tuple[Int64, Int64]) -> Int64:
@@ -140,30 +117,8 @@ def _scopes(tellers: Tellers, *ends: tuple[Int64, Int64]) -> Int64:
     return np.where(shared, tellers.scope, EVERYWHERE)
 
 
-def _distinct(asked: Int64, seen: Int64) -> tuple[Int64, Int64]:
-    """Return the first of each pair in order, and the number of the pair of each."""
-    order = np.lexsort((seen, asked))
-    first = np.ones(len(order), np.bool_)
-    first[1:] = (asked[order][1:] != asked[order][:-1]) | (
-        seen[order][1:] != seen[order][:-1]
+def _pair(table: pa.Table, end: str) -> tuple[Int64, Int64]:
+    return (
+        int64_column(table, f"{end}_address_high"),
+        int64_column(table, f"{end}_address_low"),
     )
-    number = np.empty(len(order), np.int64)
-    number[order] = np.cumsum(first) - 1
-    return order[first], number
-
-
-def _pair(table: pa.Table, name: str) -> tuple[Int64, Int64]:
-    return int64_column(table, f"{name}_high"), int64_column(table, f"{name}_low")
-
-
-def _has_one_client(seen: Int64, client: Int64) -> Bool:
-    order = np.lexsort((client, seen))
-    starts = np.ones(len(order), np.bool_)
-    starts[1:] = seen[order][1:] != seen[order][:-1]
-    other = np.zeros(len(order), np.bool_)
-    other[1:] = ~starts[1:] & (client[order][1:] != client[order][:-1])
-    groups = np.cumsum(starts) - 1
-    shared = np.bincount(groups, other, groups[-1] + 1 if len(groups) else 0) > 0
-    result = np.empty(len(order), np.bool_)
-    result[order] = ~shared[groups]
-    return result
