@@ -13,7 +13,9 @@ from tests.collectors.kubernetes.shapes import (
     rows_of,
 )
 
+from ebpf_net.collectors.encode import encode_body
 from ebpf_net.collectors.kubernetes.cluster import Cluster, ClusterOptions
+from ebpf_net.intake.decode import decode_tables
 from ebpf_net.testing.kernel import TurnedClock
 
 NOW_NS = STARTED_NS + 3600 * SECOND_NS
@@ -378,3 +380,23 @@ def test_nothing_is_kept_of_what_has_gone():
     assert [name for name, rows in all_rows(cluster).items() if rows] == [
         "kubernetes_clusters"
     ]
+
+
+def test_no_text_of_a_pod_makes_the_intake_refuse_all():
+    watched = Watched()
+    long = "\u20ac" * 70_000
+    statuses = [{"name": "main", "containerID": "x://" + long}]
+    watched.put(
+        make_pod(
+            meta={"ownerReferences": [owner(long, long, long)]},
+            spec={"containers": [{"name": "main", "image": long}]},
+            phase=long,
+            status={"containerStatuses": statuses},
+        )
+    )
+    watched.put(make_node())
+    tables = watched.cluster.changes()
+    decoded = decode_tables(encode_body(tables))
+    assert decoded["kubernetes_nodes"].num_rows == 1
+    assert decoded["kubernetes_pods"].num_rows == 1
+    assert watched.cluster.status()["kubernetes.cut"] > 3

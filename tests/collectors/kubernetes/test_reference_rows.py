@@ -1,7 +1,11 @@
 from tests.collectors.kubernetes.shapes import rows_of
 
 from ebpf_net.collectors.encode import encode_body
-from ebpf_net.collectors.kubernetes.reference_rows import ReferenceRows
+from ebpf_net.collectors.kubernetes.reference_rows import (
+    MAX_TEXT_LENGTH,
+    ReferenceRows,
+)
+from ebpf_net.intake.table_values import MAX_STRING_BYTES
 from ebpf_net.schema import TABLES
 
 
@@ -79,3 +83,33 @@ def test_columns_have_the_types_of_the_schema():
     pods = ReferenceRows("kubernetes_pods")
     pods.put("p", (*("p",) * 11, True))
     assert encode_body({"kubernetes_pods": pods.snapshot()})
+
+
+def test_texts_that_are_too_long_are_cut_and_counted_once():
+    rows = ReferenceRows("kubernetes_containers")
+    texts = ("k", "u", "name", "container", "id", "\u20ac" * MAX_TEXT_LENGTH, "1")
+    rows.put("k", texts)
+    assert (rows.get("k"), rows.cut) == (texts, 0)
+    long = (*texts[:5], texts[5] + "x", "v" * 70_000)
+    rows.put("k", long)
+    kept = (*texts[:6], "v" * MAX_TEXT_LENGTH)
+    assert (rows.get("k"), rows.cut) == (kept, 2)
+    rows.take_changes()
+    rows.put("k", long)
+    assert (rows.take_changes(), rows.cut) == (None, 2)
+    assert MAX_TEXT_LENGTH * 4 < MAX_STRING_BYTES
+
+
+def test_a_row_with_a_key_that_is_too_long_is_left_out():
+    rows = ReferenceRows("kubernetes_namespaces")
+    key = "k" * (MAX_TEXT_LENGTH + 1)
+    rows.put(key, (key, "one", "{}"))
+    rows.remove(key)
+    assert (len(rows), rows.cut, rows.take_changes()) == (0, 1, None)
+
+
+def test_labels_have_a_bound_of_their_own():
+    rows = ReferenceRows("kubernetes_namespaces")
+    labels = '{"a":"' + "x" * 30_000 + '"}'
+    rows.put("u", ("u", "one", labels))
+    assert (rows.get("u"), rows.cut) == (("u", "one", labels), 0)

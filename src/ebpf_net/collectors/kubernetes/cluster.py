@@ -169,7 +169,10 @@ class Cluster:
             counts = {
                 f"kubernetes.rows.{n[11:]}": len(r) for n, r in self._rows.items()
             }
-            return counts | {"kubernetes.ending": len(self._ending)}
+            return counts | {
+                "kubernetes.ending": len(self._ending),
+                "kubernetes.cut": sum(rows.cut for rows in self._rows.values()),
+            }
 
     # Objects
 

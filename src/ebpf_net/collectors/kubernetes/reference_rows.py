@@ -9,16 +9,30 @@ import numpy as np
 from ebpf_net.collectors.encode import NumericColumn, Table
 from ebpf_net.schema import TABLES
 
+MAX_TEXT_LENGTH = 4096
+"""Of a text, in characters: the intake refuses a batch for one of 64 KiB."""
+_BOUNDED = ("labels", "annotations")  # JSON, which cannot be cut, and has its own bound
+
 Row = tuple[str | int | bool, ...]
-"""Values in the order of the schema, without ``removed``."""
+"""Values in the order of the schema, without ``removed``; the first is the key."""
 
 
 class ReferenceRows:
-    """Rows by key. Not thread-safe."""
+    """Rows by key. Not thread-safe.
+
+    Texts that are too long are cut; a row whose key is too long is left out.
+    """
 
     def __init__(self, table: str) -> None:
         self.table = table
+        self.cut = 0
+        """Texts that were cut, and rows that were left out, for their length."""
         self._columns = TABLES[table][:-1]
+        self._texts = [
+            place
+            for place, (name, kind) in enumerate(self._columns)
+            if kind == "string" and name not in _BOUNDED
+        ]
         self._rows: dict[str, Row] = {}
         self._changed: set[str] = set()
         self._removed: dict[str, Row] = {}
@@ -35,10 +49,19 @@ class ReferenceRows:
 
     def put(self, key: str, row: Row) -> None:
         """Take a row; one that is as before changes nothing."""
-        if self._rows.get(key) != row:
-            self._rows[key] = row
-            self._changed.add(key)
-            self._removed.pop(key, None)
+        before = self._rows.get(key)
+        if before == row:
+            return
+        if len(key) > MAX_TEXT_LENGTH:
+            self.cut += 1
+            return
+        row, cut = self._clip(row)
+        if before == row:
+            return
+        self.cut += cut
+        self._rows[key] = row
+        self._changed.add(key)
+        self._removed.pop(key, None)
 
     def remove(self, key: str) -> None:
         """End a row; the reducer hears of it with the next changes."""
@@ -76,6 +99,16 @@ class ReferenceRows:
     def snapshot(self) -> Table:
         """Return all rows."""
         return self._to_columns(list(self._rows.values()), len(self._rows))
+
+    def _clip(self, row: Row) -> tuple[Row, int]:
+        """Return the row with all texts short enough, and how many were not."""
+        long = [p for p in self._texts if len(str(row[p])) > MAX_TEXT_LENGTH]
+        if not long:
+            return row, 0
+        values = list(row)
+        for place in long:
+            values[place] = str(row[place])[:MAX_TEXT_LENGTH]
+        return tuple(values), len(long)
 
     def _to_columns(self, rows: Sequence[Row], kept: int) -> Table:
         columns: dict[str, NumericColumn | Sequence[str]] = {}
