@@ -287,6 +287,14 @@ def test_an_object_that_cannot_be_read_is_counted():
         assert fake.reflector.status()["lost.pods_undecodable"] == 2
 
 
+def test_an_object_with_a_time_out_of_range_is_counted():
+    late = pod("b", status={"startTime": "9999-12-31T23:59:59Z"})
+    with reflecting(listed(late, pod("a")), HOLD) as fake:
+        fake.wait_for_requests(2)
+        assert fake.known.uids == {"a"}
+        assert fake.reflector.status()["lost.pods_undecodable"] == 1
+
+
 def test_it_ends_while_a_watch_is_silent():
     with reflecting(listed(), HOLD) as fake:
         fake.wait_for_requests(2)

@@ -1,17 +1,28 @@
 """What is read of Kubernetes objects; all else of them is skipped while decoding.
 
 Field names are those of the API in snake case. Go writes an empty list as null.
+Numbers and times that no row has room for make an object undecodable.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
+
+_YEARS = range(1970, 2262)  # of Unix time in nanoseconds, in 63 bits
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 
 class _Object(msgspec.Struct, rename="camel", gc=False):
     """Unknown fields are skipped, without an object for any of them."""
+
+
+def _check_time(time: datetime | None) -> None:
+    if time is not None and time.year not in _YEARS:
+        raise ValueError(f"a time is in the year {time.year}")
 
 
 class OwnerReference(_Object):
@@ -35,6 +46,10 @@ class Metadata(_Object):
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
     owner_references: list[OwnerReference] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the time."""
+        _check_time(self.creation_timestamp)
 
 
 class PartialObject(_Object):
@@ -65,6 +80,10 @@ class Terminated(_Object):
 
     finished_at: datetime | None = None
 
+    def __post_init__(self) -> None:
+        """Check the time."""
+        _check_time(self.finished_at)
+
 
 class ContainerState(_Object):
     """Only the end is of interest."""
@@ -93,6 +112,10 @@ class Condition(_Object):
     status: str = ""
     last_transition_time: datetime | None = None
 
+    def __post_init__(self) -> None:
+        """Check the time."""
+        _check_time(self.last_transition_time)
+
 
 class PodStatus(_Object):
     """What a pod is now."""
@@ -106,6 +129,10 @@ class PodStatus(_Object):
     init_container_statuses: list[ContainerStatus] | None = None
     ephemeral_container_statuses: list[ContainerStatus] | None = None
 
+    def __post_init__(self) -> None:
+        """Check the time."""
+        _check_time(self.start_time)
+
 
 class Pod(_Object):
     """A pod."""
@@ -118,8 +145,8 @@ class Pod(_Object):
 class ServicePort(_Object):
     """A port of a service."""
 
-    port: int = 0
-    node_port: int | None = None
+    port: Port = 0
+    node_port: Port | None = None
     protocol: str = "TCP"
 
 
@@ -177,7 +204,7 @@ class Endpoint(_Object):
 class EndpointPort(_Object):
     """A port of all endpoints of a slice; null is any."""
 
-    port: int | None = None
+    port: Port | None = None
     protocol: str | None = None
 
 

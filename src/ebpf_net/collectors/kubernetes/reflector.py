@@ -250,7 +250,7 @@ class Reflector:
     def _decode(self, raw: msgspec.Raw) -> KubernetesObject | None:
         try:
             return self.resource.decode(raw)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             self._counts["undecodable"] += 1
             self._log_sparingly(f"an object cannot be read: {error}")
             return None
