@@ -150,6 +150,12 @@ def test_no_cluster_at_all_is_said_with_a_hint(tmp_path):
         ),
         ({"users": [{"name": "u1", "user": {"exec": {}}}]}, "exec has no command"),
         ({"users": [{"name": "u1", "user": {"auth-provider": {}}}]}, "auth-provider"),
+        (
+            {"users": [{"name": "u1", "user": {"exec": {"command": "x", "args": 3}}}]},
+            "args of exec is no list",
+        ),
+        ({"users": [{"name": "u1", "user": {"token": "a\r\nX: y"}}]}, "characters"),
+        ({"users": [{"name": "u1", "user": {"token": "\u20ac"}}]}, "characters"),
     ],
 )
 def test_what_cannot_be_right_is_said_in_one_line(tmp_path, change, message):
@@ -161,7 +167,13 @@ def test_what_cannot_be_right_is_said_in_one_line(tmp_path, change, message):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"a: [", "not YAML"), (b"- a", "no mapping"), (b"\xff", "cannot read")],
+    [
+        (b"a: [", "not YAML"),
+        (b"- a", "no mapping"),
+        (b"\xff", "cannot read"),
+        (b"current-context: 2020-99-99", "not YAML"),
+        (b"[" * 3000, "nested too deeply"),
+    ],
 )
 def test_a_file_that_is_none_is_said(tmp_path, content, message):
     (tmp_path / "config").write_bytes(content)

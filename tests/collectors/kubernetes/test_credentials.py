@@ -146,3 +146,17 @@ def test_a_file_that_is_replaced_makes_another_version(tmp_path):
     before = credentials.version()
     path.write_text("x")
     assert credentials.version() != before
+
+
+def test_a_token_file_that_holds_two_lines_is_no_token(tmp_path):
+    (tmp_path / "token").write_text("a\nb")
+    credentials = Credentials(Access(SERVER, token_file=tmp_path / "token"))
+    with pytest.raises(CredentialsMissing, match="characters"):
+        credentials.headers()
+
+
+@pytest.mark.parametrize("variables", [{"a=b": "c"}, {"a": "\0"}])
+def test_a_plugin_with_variables_that_cannot_be_is_said(variables):
+    odd = ExecPlugin(sys.executable, (), variables)
+    with pytest.raises(CredentialsMissing, match="cannot run"):
+        Credentials(Access(SERVER, exec_plugin=odd)).headers()

@@ -136,7 +136,7 @@ def _make_access(
         insecure=cluster.get("insecure-skip-tls-verify") is True,
         tls_server_name=_text(cluster, "tls-server-name"),
         proxy_url=_text(cluster, "proxy-url"),
-        token=_text(user, "token"),
+        token=_token(user_path, user),
         token_file=_path(user_path, user, "tokenFile"),
         certificate_file=_path(user_path, user, "client-certificate"),
         certificate_data=_data(user_path, user, "client-certificate-data"),
@@ -170,9 +170,11 @@ def _read_document(path: Path) -> Mapping[str, Any]:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(f"cannot read the kubeconfig {path}: {error}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         line = " ".join(str(error).split())
         raise SettingError(f"the kubeconfig {path} is not YAML: {line}") from None
+    except RecursionError:
+        raise SettingError(f"the kubeconfig {path} is nested too deeply") from None
     if not isinstance(document, dict):
         raise SettingError(f"the kubeconfig {path} is no mapping")
     return document
@@ -200,10 +202,13 @@ def _read_plugin(path: Path, user: Mapping[str, Any]) -> ExecPlugin | None:
         raise SettingError(f"{path}: exec has no command")
     if "/" in command:  # kubectl looks for it from the file's directory
         command = str(path.parent / command)
+    arguments = plugin.get("args") or []
+    if not isinstance(arguments, list):
+        raise SettingError(f"{path}: args of exec is no list")
     variables = plugin.get("env")
     return ExecPlugin(
         command=command,
-        arguments=tuple(str(value) for value in plugin.get("args") or ()),
+        arguments=tuple(str(value) for value in arguments),
         environment={
             _text(entry, "name"): _text(entry, "value")
             for entry in (variables if isinstance(variables, list) else ())
@@ -217,6 +222,13 @@ def _read_plugin(path: Path, user: Mapping[str, Any]) -> ExecPlugin | None:
 def _text(section: Mapping[str, Any], key: str) -> str:
     value = section.get(key)
     return value if isinstance(value, str) else ""
+
+
+def _token(path: Path, user: Mapping[str, Any]) -> str:
+    token = _text(user, "token")
+    if not (token.isascii() and token.isprintable()):
+        raise SettingError(f"{path}: token has characters that no header can have")
+    return token
 
 
 def _path(path: Path, section: Mapping[str, Any], key: str) -> Path | None:

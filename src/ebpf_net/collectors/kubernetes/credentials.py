@@ -62,12 +62,12 @@ class Credentials:
         """Return what to send with a request; raises CredentialsMissing."""
         access = self._access
         if access.token_file is not None:
-            return {"Authorization": f"Bearer {self._read_token(access.token_file)}"}
+            return _bearer(self._read_token(access.token_file))
         if access.token:
-            return {"Authorization": f"Bearer {access.token}"}
+            return _bearer(access.token)
         if access.exec_plugin is not None:
             token = self._ask(access.exec_plugin).token
-            return {"Authorization": f"Bearer {token}"} if token else {}
+            return _bearer(token) if token else {}
         if access.username:
             pair = f"{access.username}:{access.password}".encode()
             return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
@@ -130,7 +130,7 @@ class Credentials:
     def _read_token(self, path: Path) -> str:
         try:
             token = path.read_text("ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             if not self._last_token:
                 raise CredentialsMissing(f"cannot read {path}: {error}") from None
             return self._last_token  # being replaced just now
@@ -158,7 +158,7 @@ class Credentials:
                 timeout=_PLUGIN_SECONDS,
                 check=False,
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except (OSError, ValueError, subprocess.TimeoutExpired) as error:
             raise CredentialsMissing(f"cannot run {plugin.command}: {error}") from None
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip().splitlines()
@@ -166,10 +166,16 @@ class Credentials:
             raise CredentialsMissing(f"{plugin.command} failed: {why}")
         try:
             return msgspec.json.decode(done.stdout, type=_ExecCredential).status
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise CredentialsMissing(
                 f"{plugin.command} told no ExecCredential: {error}"
             ) from None
+
+
+def _bearer(token: str) -> dict[str, str]:
+    if not (token.isascii() and token.isprintable()):
+        raise CredentialsMissing("the token has characters that no header can have")
+    return {"Authorization": f"Bearer {token}"}
 
 
 def _is_ending(told: _ExecStatus) -> bool:
@@ -215,6 +221,6 @@ def _load_pem(context: ssl.SSLContext, certificate: str, key: str) -> None:
 def _file_version(path: Path | None) -> tuple[int, ...]:
     try:
         status = path.stat() if path is not None else None
-    except OSError:
+    except (OSError, ValueError):
         status = None
     return (status.st_mtime_ns, status.st_ino) if status else ()
