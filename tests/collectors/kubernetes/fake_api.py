@@ -30,6 +30,7 @@ class Request:
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes
+    client: tuple[str, int]
 
     @property
     def is_watch(self) -> bool:
@@ -132,7 +133,14 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         query = dict(parse_qsl(url.query))
-        request = Request(self.command, url.path, query, dict(self.headers), body)
+        request = Request(
+            self.command,
+            url.path,
+            query,
+            dict(self.headers),
+            body,
+            self.client_address,
+        )
         answer = api.answer(request)
         self.send_response(answer.status)
         for name, value in answer.headers.items():

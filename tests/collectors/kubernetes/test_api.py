@@ -1,5 +1,8 @@
+import gzip
 import logging
+import socket
 import threading
+import time
 
 import pytest
 from tests.collectors.kubernetes.fake_api import Answer, FakeApi, failed, streamed
@@ -167,3 +170,92 @@ def test_certificates_that_cannot_be_used_are_said_at_once(tmp_path):
     access = Access("https://127.0.0.1", ca_file=tmp_path / "none")
     with pytest.raises(SettingError, match="cannot use the cluster's certificates"):
         ApiServer(access, Credentials(access))
+
+
+def zipped(body: bytes) -> Answer:
+    return Answer(gzip.compress(body), headers={"Content-Encoding": "gzip"})
+
+
+def test_a_compressed_answer_is_read_over_a_connection_that_stays():
+    with FakeApi([zipped(b"x" * 300_000), Answer(b""), Answer(b"{}")]) as fake:
+        api = api_of(fake)
+        assert api.get("/api/v1/pods") == b"x" * 300_000
+        assert [api.get("/api/v1/pods") for _ in range(2)] == [b"", b"{}"]
+        assert len({request.client for request in fake.requests}) == 1
+        api.close()
+
+
+@pytest.mark.parametrize("answer", [zipped(b"x" * 2000), Answer(b"x" * 2000)])
+def test_an_answer_that_is_too_long_is_an_error(answer):
+    with FakeApi([answer]) as fake:
+        access = Access(fake.url)
+        api = ApiServer(access, Credentials(access), max_body_bytes=1999)
+        with pytest.raises(ApiError, match="beyond 1999 bytes") as caught:
+            api.get("/api/v1/pods")
+        assert caught.value.is_answer
+        api.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (gzip.compress(b"{}")[:-1], "breaks off"),
+        (gzip.compress(b"{}") + b"more", "after its end"),
+        (b"no gzip", "incorrect header"),
+    ],
+)
+def test_an_answer_that_is_compressed_wrongly_is_an_error(body, message):
+    with FakeApi([Answer(body, headers={"Content-Encoding": "gzip"})]) as fake:
+        api = api_of(fake)
+        with pytest.raises(ApiError, match=message):
+            api.get("/api/v1/pods")
+        api.close()
+
+
+def test_an_error_with_too_long_a_text_has_its_status():
+    with FakeApi([failed(500, "x" * (2 << 20))]) as fake:
+        api = api_of(fake)
+        with pytest.raises(ApiError, match="HTTP status 500"):
+            api.get("/api/v1/pods")
+        api.close()
+
+
+def test_an_answer_that_drips_ends_when_its_time_is_over():
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                try:
+                    connection.sendall(
+                        b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"
+                    )
+                    while not over.wait(0.01):
+                        connection.sendall(b" ")
+                except OSError:
+                    over.set()
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        access = Access(f"http://127.0.0.1:{server.getsockname()[1]}")
+        api = ApiServer(access, Credentials(access))
+        began = time.monotonic()
+        with pytest.raises(ApiError, match="does not end"):
+            api.get("/api/v1/pods", seconds=0.3)
+        assert time.monotonic() - began < 5
+        over.set()
+        thread.join(10)
+        api.close()
+
+
+@pytest.mark.parametrize("token", ["a\r\nX: y", "\u20ac", "\ud800"])
+def test_a_token_that_is_no_header_is_an_error(token):
+    with FakeApi() as fake, pytest.raises(ApiError, match="characters"):
+        api_of(fake, token=token).get("/api/v1/pods")
+
+
+def test_a_name_that_cannot_be_sent_is_an_error():
+    with FakeApi() as fake, pytest.raises(ApiError):
+        api_of(fake, username="\ud800").get("/api/v1/pods")

@@ -49,3 +49,11 @@ def test_random_bytes_raise_only_a_decode_error(data):
         with pytest.raises(msgspec.DecodeError):
             read(data)
     assert read_status(data).code is None
+
+
+def test_what_is_nested_without_an_end_is_no_message():
+    deep = b"[" * 100_000 + b"]" * 100_000
+    for read in (read_page, read_event):
+        with pytest.raises(msgspec.DecodeError):
+            read(b'{"type":"ADDED","x":%b}' % deep)
+    assert read_status(b'{"x":%b}' % deep).code is None

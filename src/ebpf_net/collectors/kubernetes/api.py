@@ -10,6 +10,8 @@ import contextlib
 import logging
 import socket
 import threading
+import time
+import zlib
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from types import TracebackType
@@ -31,6 +33,9 @@ _CONNECT_SECONDS = 10.0
 _REQUEST_SECONDS = 60.0
 _CONNECTIONS = 16
 _MAX_LINE_BYTES = 16 << 20  # etcd takes no object near this
+_MAX_BODY_BYTES = 256 << 20  # a hundred objects are a page, if they can be asked for so
+_MAX_ERROR_BYTES = 1 << 20
+_READ_BYTES = 65_536
 _SOCKET_OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -107,9 +112,15 @@ class Watch:
 class ApiServer:
     """For any thread. Connections are kept open and shared."""
 
-    def __init__(self, access: Access, credentials: Credentials) -> None:
+    def __init__(
+        self,
+        access: Access,
+        credentials: Credentials,
+        max_body_bytes: int = _MAX_BODY_BYTES,
+    ) -> None:
         """Check the certificates; raises SettingError."""
         self.access = access
+        self._max_body_bytes = max_body_bytes
         self._credentials = credentials
         self._lock = threading.Lock()
         self._pool: urllib3.PoolManager | None = None
@@ -130,14 +141,16 @@ class ApiServer:
     ) -> bytes:
         """Return what is at a path; raises ApiError."""
         headers = {"Accept": accept, "Accept-Encoding": "gzip"}
+        deadline = time.monotonic() + seconds
         response = self._open("GET", path, query, headers, None, seconds)
-        return self._body(response)
+        return self._body(response, deadline, self._max_body_bytes)
 
     def send(self, method: str, path: str, body: bytes, seconds: float) -> bytes:
         """Create or replace an object and return it; raises ApiError."""
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        deadline = time.monotonic() + seconds
         response = self._open(method, path, None, headers, body, seconds)
-        return self._body(response)
+        return self._body(response, deadline, self._max_body_bytes)
 
     def watch(
         self, path: str, query: Mapping[str, str], accept: str, seconds: float
@@ -168,7 +181,7 @@ class ApiServer:
     ) -> urllib3.BaseHTTPResponse:
         response = self._request(method, path, query, headers, body, seconds)
         if response.status == HTTPStatus.UNAUTHORIZED:
-            self._discard(response)
+            self._short_body(response)  # so that the connection can be used again
             self._credentials.refused()
             response = self._request(method, path, query, headers, body, seconds)
         if response.status >= HTTPStatus.BAD_REQUEST:
@@ -201,7 +214,9 @@ class ApiServer:
                 redirect=False,
                 preload_content=False,
             )
-        except (HTTPError, OSError, SettingError, CredentialsMissing) as error:
+        except (
+            *(HTTPError, OSError, ValueError, SettingError, CredentialsMissing),
+        ) as error:
             self._note_away(_plain(error))
             raise ApiError(UNREACHABLE, _plain(error)) from error
         self._note_back()
@@ -248,30 +263,56 @@ class ApiServer:
             return urllib3.ProxyManager(access.proxy_url, **options)
         return urllib3.PoolManager(**options)
 
-    def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
+    def _body(
+        self, response: urllib3.BaseHTTPResponse, deadline: float, most: int
+    ) -> bytes:
+        """Read all there is, which has an end in time and in bytes."""
+        parts, left = [], most
         try:
-            body = response.read(decode_content=True)
+            for part in _parts(response, deadline, most):
+                parts.append(part)
+                left -= len(part)
+                if left < 0:
+                    raise ApiError(response.status, f"an answer beyond {most} bytes")
             response.release_conn()
-        except (HTTPError, OSError) as error:
+        except ApiError:
+            response.close()
+            raise
+        except (HTTPError, OSError, zlib.error) as error:
             response.close()
             raise ApiError(UNREACHABLE, _plain(error)) from error
-        return body
+        return b"".join(parts)
 
-    def _discard(self, response: urllib3.BaseHTTPResponse) -> None:
-        with contextlib.suppress(HTTPError, OSError):
-            response.drain_conn()
-        response.release_conn()
+    def _short_body(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        deadline = time.monotonic() + _CONNECT_SECONDS
+        try:
+            return self._body(response, deadline, _MAX_ERROR_BYTES)
+        except ApiError:
+            return b""
 
     def _error(self, response: urllib3.BaseHTTPResponse) -> ApiError:
-        try:
-            body = self._body(response)
-        except ApiError:
-            body = b""
+        body = self._short_body(response)
         status = read_status(body)
         retry = response.headers.get("Retry-After", "")
         seconds = float(retry) if retry.isascii() and retry.isdigit() else 0.0
         message = status.message or f"HTTP status {response.status}"
         return ApiError(response.status, message, min(seconds, 60.0))
+
+
+def _parts(
+    response: urllib3.BaseHTTPResponse, deadline: float, most: int
+) -> Iterator[bytes]:
+    """Yield what comes, decompressed by at most a byte more than ``most``."""
+    encoded = response.headers.get("Content-Encoding", "") == "gzip"
+    decoder = zlib.decompressobj(zlib.MAX_WBITS | 16) if encoded else None
+    while part := response.read1(_READ_BYTES, decode_content=False):
+        if time.monotonic() > deadline:
+            raise ApiError(response.status, "an answer that does not end")
+        yield decoder.decompress(part, most + 1) if decoder else part
+        if decoder is not None and decoder.unused_data:
+            raise ApiError(response.status, "an answer with more after its end")
+    if decoder is not None and not decoder.eof:
+        raise ApiError(response.status, "an answer that breaks off")
 
 
 def _plain(error: BaseException) -> str:

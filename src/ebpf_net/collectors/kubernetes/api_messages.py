@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
+
+T = TypeVar("T")
 
 
 class ListMetadata(msgspec.Struct, rename="camel", gc=False):
@@ -48,17 +52,24 @@ _status = msgspec.json.Decoder(Status)
 
 def read_page(body: bytes) -> Page:
     """Decode a page; raises msgspec.DecodeError."""
-    return _page.decode(body)
+    return _decode(_page, body)
 
 
 def read_event(line: bytes) -> Event:
     """Decode a line of a watch; raises msgspec.DecodeError."""
-    return _event.decode(line)
+    return _decode(_event, line)
 
 
 def read_status(body: bytes | msgspec.Raw) -> Status:
     """Decode an error; what is none is an error without a reason."""
     try:
-        return _status.decode(body)
+        return _decode(_status, body)
     except msgspec.DecodeError:
         return Status()
+
+
+def _decode(decoder: msgspec.json.Decoder[T], text: bytes | msgspec.Raw) -> T:
+    try:
+        return decoder.decode(text)
+    except RecursionError:
+        raise msgspec.DecodeError("it is nested too deeply") from None
