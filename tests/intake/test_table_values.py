@@ -4,6 +4,7 @@ from ebpf_net.errors import BatchError
 from ebpf_net.intake.table_values import (
     MAX_BUCKET,
     MAX_STRING_BYTES,
+    MAX_SUM,
     MIN_BUCKET,
     check_values,
     keep_last_rows,
@@ -18,6 +19,7 @@ def tables(edges=(), samples=(), **more):
     return {
         "edges": make_table("edges", edges),
         "edge_samples": make_table("edge_samples", samples),
+        "kubernetes_addresses": make_table("kubernetes_addresses", ()),
         **{name: make_table(name, rows) for name, rows in more.items()},
     }
 
@@ -28,7 +30,7 @@ def tables(edges=(), samples=(), **more):
         {},
         {"local_address_high": -1, "remote_address_low": -(2**63)},
         {"process_id": -5, "cgroup_id": -5},
-        {"bytes_sent": 2**63 - 1},
+        {"bytes_sent": MAX_SUM},
         {"local_port": 65_535, "role": 0, "protocol": 17},
     ],
 )
@@ -68,6 +70,27 @@ def test_impossible_edges_are_refused(change):
     with pytest.raises(BatchError, match=next(iter(change))) as caught:
         check_values(tables([EDGE, {**EDGE, **change}]))
     assert caught.value.reason == "values"
+
+
+@pytest.mark.parametrize("column", ["bytes_sent", "packets_received", "rtt_sum_us"])
+@pytest.mark.parametrize(
+    "counts", [(2**63 - 1, 2**63 - 1), (MAX_SUM + 2, 0), (MAX_SUM, 2)]
+)
+def test_counters_that_no_window_has_room_for_are_refused(column, counts):
+    with pytest.raises(BatchError, match=column):
+        check_values(tables([{**EDGE, column: count} for count in counts]))
+
+
+@pytest.mark.parametrize(("from_ns", "until_ns"), [(5, 0), (5, 5), (5, 6), (0, 0)])
+def test_addresses_that_end_after_their_beginning_pass(from_ns, until_ns):
+    address = {"from_ns": from_ns, "until_ns": until_ns}
+    check_values(tables(kubernetes_addresses=[address]))
+
+
+def test_an_address_that_ends_before_its_beginning_is_refused():
+    good, bad = {"from_ns": 5}, {"from_ns": 5, "until_ns": 4}
+    with pytest.raises(BatchError, match="until_ns has 4"):
+        check_values(tables(kubernetes_addresses=[good, bad]))
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ from ebpf_net.schema import (
 MAX_STRING_BYTES = 65_536
 MIN_BUCKET = -200  # 2**-50 s
 MAX_BUCKET = 100  # 2**25 s
+MAX_SUM = 1 << 53
+"""Of a counter over a batch's rows: a window of a thousand batches fits in 63 bits."""
 
 _ADDRESS_HALVES = ("address_high", "address_low")
 _ANY_VALUE = frozenset({"process_id", "cgroup_id", "bucket"}) | {
@@ -32,6 +34,15 @@ _ANY_VALUE = frozenset({"process_id", "cgroup_id", "bucket"}) | {
     for column, _ in columns
     if column.endswith(_ADDRESS_HALVES)
 }
+_COUNTERS = (
+    "bytes_sent",
+    "bytes_received",
+    "packets_sent",
+    "packets_received",
+    "rtt_sum_us",
+    "connect_sum_us",
+)
+"""What is summed and has 64 bits; of those with 32 no batch has rows enough."""
 _MAXIMA: Mapping[str, int] = {
     "local_port": 65_535,
     "remote_port": 65_535,
@@ -60,8 +71,11 @@ def check_values(tables: Mapping[str, pa.Table]) -> None:
     edges, samples = tables["edges"], tables["edge_samples"]
     if edges.num_rows:
         _check_protocols(_values(edges, "protocol"))
+        _check_sums(edges)
     if samples.num_rows:
         _check_samples(samples, edges.num_rows)
+    if tables["kubernetes_addresses"].num_rows:
+        _check_spans(tables["kubernetes_addresses"])
 
 
 def keep_last_rows(name: str, table: pa.Table) -> pa.Table:
@@ -102,6 +116,22 @@ def _check_protocols(protocols: IntegerArray) -> None:
     if not known.all():
         other = int(protocols[~known][0])
         raise BatchError("values", f"edges.protocol has {other}")
+
+
+def _check_sums(edges: pa.Table) -> None:
+    for column in _COUNTERS:
+        total = float(_values(edges, column).sum(dtype=np.float64))
+        if total > MAX_SUM:
+            raise BatchError("values", f"edges.{column} has {total:.0f} in all")
+
+
+def _check_spans(addresses: pa.Table) -> None:
+    from_ns, until_ns = _values(addresses, "from_ns"), _values(addresses, "until_ns")
+    wrong = (until_ns != 0) & (until_ns < from_ns)
+    if wrong.any():
+        until = int(until_ns[wrong][0])
+        message = f"kubernetes_addresses.until_ns has {until}, before its from_ns"
+        raise BatchError("values", message)
 
 
 def _check_samples(samples: pa.Table, edges: int) -> None:
