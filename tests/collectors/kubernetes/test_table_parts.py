@@ -54,3 +54,8 @@ def test_parts_are_the_whole(texts, max_bytes):
             size += sum(len(text) + 12 for text in columns["key"])
         assert size <= max_bytes or len(part) == len(columns["key"]) == 1
     assert together == texts
+
+
+def test_texts_are_measured_as_they_are_sent():
+    parts = list(split_tables({"a": table("\u20ac", "b")}, 26))
+    assert keys(parts) == [{"a": ["\u20ac"]}, {"a": ["b"]}]

@@ -37,13 +37,17 @@ def split_tables(
 
 
 def _row_bytes(table: Table) -> npt.NDArray[np.int64]:
-    """Return about how many bytes each row has; texts may be longer in UTF-8."""
+    """Return how many bytes each row has."""
     sizes: npt.NDArray[np.int64] | int = 0
     for column in table.values():
         if isinstance(column, np.ndarray):
             sizes = sizes + np.full(len(column), column.itemsize, np.int64)
         else:
-            lengths = np.fromiter(map(len, column), np.int64, len(column))
+            lengths = np.fromiter(map(_text_bytes, column), np.int64, len(column))
             sizes = sizes + lengths + np.int64(4)
     assert not isinstance(sizes, int)
     return sizes
+
+
+def _text_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
