@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import select
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,7 +190,7 @@ class KernelCollector:
         moment. A translation that is told early does no harm.
         """
         if self._translation and self._translation.is_listening:
-            time.sleep(_OTHER_ENDS_SECONDS)
+            select.select([], [], [], _OTHER_ENDS_SECONDS)
 
     def _send_window(self, window: WindowTables, start_ns: int, end_ns: int) -> None:
         tables: dict[str, Table] = {}

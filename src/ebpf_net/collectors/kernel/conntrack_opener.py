@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -121,8 +122,15 @@ class ConntrackOpener:
         self._has_ended = True
         self._socket.close()
         self._process.kill()  # it has nothing to tidy up
-        with contextlib.suppress(subprocess.TimeoutExpired):  # if the kernel holds it
-            self._process.wait(_END_SECONDS)
+        if self._process.poll() is not None:
+            return
+        process = os.pidfd_open(self._process.pid)
+        try:
+            ended, _, _ = select.select([process], [], [], _END_SECONDS)
+            if ended:  # the kernel may hold it
+                self._process.wait()
+        finally:
+            os.close(process)
 
     def _start(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
