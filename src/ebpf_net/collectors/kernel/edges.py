@@ -41,6 +41,7 @@ _KIND_MASK = 0xFFFF  # protocol and role of ``ends``
 _LOCAL_PORT, _REMOTE_PORT = 0xFFFF << 32, 0xFFFF << 16  # of ``ends``
 _NO_MINIMUM = np.iinfo(np.int32).max
 _FIRST_CAPACITY = 1024
+_MOST = {4: 2**31 - 1, 8: 2**48}  # of a value; the intake refuses larger sums
 _MAX_OVERFLOW_EDGES = 1024
 _LOCAL, _REMOTE = slice(0, 2), slice(2, 4)  # of a key: the halves of addresses
 _NETNS = KEY_COLUMNS.index("netns")
@@ -107,7 +108,8 @@ class EdgeTable:
         edges |= unpack_ends(edges.pop("ends"))
         for name, values in self._values.items():
             # Only nonsense from the kernel overflows; it must not spoil a whole batch.
-            edges[name] = np.maximum(values[:count], 0, out=values[:count])
+            most = _MOST[values.dtype.itemsize]
+            edges[name] = np.clip(values[:count], 0, most, out=values[:count])
         result = EdgeColumns(edges, self._samples.columns())
         self._carry_open(keys, edges)
         return result
