@@ -18,7 +18,9 @@ class Authority:
         base = self.directory / name
         certificate, key = base.with_suffix(".pem"), base.with_suffix(".key")
         extensions = base.with_suffix(".ext")
-        extensions.write_text(f"subjectAltName={alternative}\n")
+        extensions.write_text(
+            f"subjectAltName={alternative}\nauthorityKeyIdentifier=keyid\n"
+        )
         _openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
                  "-nodes", "-subj", f"/CN={name}", "-keyout", key,
                  "-out", base.with_suffix(".csr"))  # fmt: skip
@@ -32,6 +34,7 @@ def make_authority(directory: Path) -> Authority:
     directory.mkdir(parents=True, exist_ok=True)
     _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
              "-nodes", "-subj", "/CN=test authority", "-days", "2",
+             "-addext", "keyUsage=critical,keyCertSign,cRLSign",
              "-keyout", directory / "ca.key", "-out", directory / "ca.pem")  # fmt: skip
     return Authority(directory)
 

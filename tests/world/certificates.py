@@ -23,6 +23,7 @@ def make_certificate(directory: Path, name: str) -> Certificate:
         *("openssl", "req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"),
         *("-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", f"/CN={name}"),
         *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+        *("-addext", "keyUsage=critical,keyCertSign,digitalSignature"),
         *("-keyout", made.key, "-out", made.certificate),
     )
     return made

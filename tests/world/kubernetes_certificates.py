@@ -22,6 +22,7 @@ class Authority:
         run(
             *("openssl", "req", "-x509", "-new", "-days", "2", "-key", self._key),
             *("-subj", "/CN=ebpf-net-test", "-out", self.certificate),
+            *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),
         )
 
     def sign(
@@ -33,7 +34,10 @@ class Authority:
         request = self._directory / f"{name}.csr"
         extensions = self._directory / f"{name}.ext"
         subject = (f"/O={group}" if group else "") + f"/CN={user}"
-        lines = ["extendedKeyUsage=clientAuth,serverAuth"]
+        lines = [
+            "extendedKeyUsage=clientAuth,serverAuth",
+            "authorityKeyIdentifier=keyid",
+        ]
         if names:
             lines.append(f"subjectAltName={','.join(names)}")
         extensions.write_text("\n".join(lines))
