@@ -11,6 +11,7 @@ from tests.world.kubernetes_edges import Edges, exchanged
 from tests.world.kubernetes_manifests import service, workload
 from tests.world.kubernetes_programs import traffic_program
 from tests.world.kubernetes_system import CLUSTER_NAME, LEASE, WatchedCluster
+from tests.world.waiting import wait_until
 from tests.world.workers import Worker
 
 # The first run on a machine builds Kubernetes.
@@ -61,7 +62,20 @@ def test_names_outlive_the_api_server(faulty: WatchedCluster, caller: Worker) ->
     expected += call_from(caller, target)
     faulty.wait_for_edges(PLACE, expected)
     faulty.cluster.start_api_server()
+    wait_until_services_are_told(faulty)
     faulty.wait_for_edges(PLACE, expected + call_new(faulty, "after-restart"))
+
+
+def wait_until_services_are_told(faulty: WatchedCluster) -> None:
+    """Call a new Service until it has its name: each watch waits before it tries."""
+    place = f"{PLACE}-again"
+    faulty.start_web(place)
+
+    def is_named() -> bool:
+        faulty.call(place, "caller", faulty.web_targets(place)[:1], *CALL)
+        return any("web[web]" in edge for edge in faulty.edges(place))
+
+    wait_until(is_named, 60)
 
 
 def test_watches_that_expired_begin_again(
