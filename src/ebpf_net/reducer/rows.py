@@ -238,11 +238,6 @@ def with_scopes(rows: Rows, scope: Int64) -> Rows:
     return replace(rows, edges=rows.edges.set_column(index, field, pa.array(scope)))
 
 
-def with_boots(rows: Rows, boot: Int64) -> Rows:
-    """Return the rows with other hosts."""
-    return replace(rows, boot=boot)
-
-
 def _wide_samples(samples: pa.Table, offset: int) -> pa.Table:
     edge = pa.array(int64_column(samples, "edge") + offset)
     return samples.select(["count", "bucket", "kind"]).add_column(0, "edge", edge)

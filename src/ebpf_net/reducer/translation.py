@@ -59,10 +59,7 @@ def translate(
     if not (node >= 0).any():
         return Translated(rows)
     is_client = rows.is_client
-    ends = _Ends(
-        np.isin(np.arange(len(passages.nodes)), node[is_client]),
-        np.isin(np.arange(len(passages.nodes)), node[~is_client]),
-    )
+    ends = _Ends(passages.among(node[is_client]), passages.among(node[~is_client]))
     servers_decide, is_told = _decide(passages, ends, watched)
     inside = np.flatnonzero(node >= 0)
     counts = is_client[inside] != servers_decide[passages.part[node[inside]]]

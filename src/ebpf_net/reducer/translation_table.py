@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from ebpf_net.reducer.keys import Int64, combine
+from ebpf_net.reducer.keys import Bool, Int64, combine
 from ebpf_net.reducer.lookups import Lookup
 from ebpf_net.reducer.rows import int64_column
 from ebpf_net.reducer.scopes import EVERYWHERE
@@ -98,6 +98,12 @@ class Passages:
     def size(self) -> int:
         """Number of nodes; parts are named by one of theirs."""
         return len(self.nodes)
+
+    def among(self, nodes: Int64) -> Bool:
+        """Tell of each node whether it is one of these; -1 is none."""
+        result = np.zeros(self.size, np.bool_)
+        result[nodes[nodes >= 0]] = True
+        return result
 
     def only(self, own: Int64, other: Int64) -> tuple[Int64, Int64]:
         """Return the one node that a step leads to from each, or -1, and the step."""
