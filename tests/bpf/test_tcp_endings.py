@@ -214,16 +214,29 @@ def test_lost_syns_count_at_the_client(watch: Watch, network: Network) -> None:
 
 
 def test_lost_syn_acks_count_at_the_server(watch: Watch, network: Network) -> None:
+    """Three tries: no program runs in the context of one process.
+
+    docs/reference/kernels.md, "Ends that no program is told of": the timer that sends
+    a SYN-ACK again may have interrupted it, once in a million times.
+    """
     left, right = network.host("left"), network.host("right")
     server, client = right.worker(), left.worker()
-    server.call(serve, right.address, 7105, 10, 10)
-    drop_first(left.nft, "tcp sport 7105 tcp flags syn,ack / syn,ack", 2)
-    client.call(make_short_connections, right.address, 7105, 1, 10, 10)
-    watch.wait_closed(7105, 1)
-    expect_syn_timeouts(watch, 7105, server, client)
-    assert watch.server(7105).syn_timeouts > 0
-    assert watch.server(7105).retransmits == 0
-    assert watch.server(7105).opened == 1
+    for port in (7105, 7115, 7125):
+        before = server.call(read_syn_retransmits)
+        server.call(serve, right.address, port, 10, 10)
+        match = f"tcp sport {port} tcp flags syn,ack / syn,ack"
+        drop_first(left.nft, match, 2, f"quota{port}")
+        client.call(make_short_connections, right.address, port, 1, 10, 10)
+        watch.wait_closed(port, 1)
+        watch.drain()
+        assert watch.server(port).retransmits == 0
+        assert watch.server(port).opened == 1
+        lost = server.call(read_syn_retransmits) - before
+        assert lost >= 2
+        if watch.server(port).syn_timeouts == lost:
+            return
+        assert watch.server(port).syn_timeouts < lost
+    pytest.fail("SYN-ACKs were sent again, three times over, and not counted")
 
 
 def test_half_open_request_counts_without_a_connection(
@@ -255,13 +268,20 @@ def expect_syn_timeouts(
             watch.client(port).syn_timeouts,
         ) == (server.call(read_syn_retransmits), client.call(read_syn_retransmits))
 
-    wait_until(equal, 10, lambda: (watch.server(port), watch.client(port)))
+    wait_until(
+        equal,
+        10,
+        lambda: (
+            (watch.server(port), server.call(read_syn_retransmits)),
+            (watch.client(port), client.call(read_syn_retransmits)),
+        ),
+    )
 
 
-def drop_first(nft: object, match: str, count: int) -> None:
+def drop_first(nft: object, match: str, count: int, name: str = "first") -> None:
     """Drop the first packets that match, then let all through."""
     assert callable(nft)
     nft("add table ip t; add chain ip t i { type filter hook input priority 0; }")
-    nft(f"add quota ip t first {{ over {60 * count} bytes }}")
-    nft(f'add rule ip t i {match} quota name "first" accept')
+    nft(f"add quota ip t {name} {{ over {60 * count} bytes }}")
+    nft(f'add rule ip t i {match} quota name "{name}" accept')
     nft(f"add rule ip t i {match} drop")
