@@ -314,13 +314,14 @@ def _columns(columns: schema.Columns, constant: str) -> list[str]:
 
 
 def _source_lines(constant: str) -> list[str]:
-    lines = inspect.getsource(schema).splitlines()
+    modules = (schema.edges, schema.references, schema.windows)
+    lines = "\n".join(map(inspect.getsource, modules)).splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith(f"{constant}: "))
     return lines[start:]
 
 
 def _column_notes(constant: str) -> dict[str, str]:
-    """Return the comments behind the columns in schema.py."""
+    """Return the comments behind the columns of a table."""
     notes = {}
     for line in _source_lines(constant)[1:]:
         if line.startswith(")"):
@@ -332,7 +333,7 @@ def _column_notes(constant: str) -> dict[str, str]:
 
 
 def _doc_after(constant: str) -> str:
-    """Return the docstring that follows a constant in schema.py."""
+    """Return the docstring that follows a constant of the schema."""
     lines = _source_lines(constant)
     end = next(i for i, line in enumerate(lines) if line.startswith(")")) + 1
     if not lines[end].startswith('"""'):

@@ -16,7 +16,7 @@ from ebpf_net.schema import EDGE_SAMPLES, EDGES, Columns, Role
 
 
 def arrow_schema(columns: Columns) -> pa.Schema:
-    """Return the Arrow schema of a table of ``schema.py``."""
+    """Return the Arrow schema of a table of ``schema``."""
     types = {"bool": "bool_"}
     return pa.schema(
         [pa.field(name, getattr(pa, types.get(kind, kind))(), nullable=False)

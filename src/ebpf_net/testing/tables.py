@@ -20,7 +20,7 @@ Row = Mapping[str, Value]
 
 
 def make_table(name: str, rows: Iterable[Row]) -> pa.Table:
-    """Build one table of ``schema.py``."""
+    """Build one table of ``schema``."""
     rows = list(rows)
     arrays, fields = [], []
     for column, kind in TABLES[name]:
