@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -58,3 +60,13 @@ def test_other_bytes_are_refused(data):
 def test_half_a_state_is_refused(length):
     with pytest.raises(ValueError, match="not a state of the reducer"):
         read_state(WRITTEN[:length], max_keys=10)
+
+
+def test_state_without_watched_addresses_is_read():
+    with np.load(io.BytesIO(write_state(make_state()))) as archive:
+        kept = {name: archive[name] for name in archive if "watched" not in name}
+    buffer = io.BytesIO()
+    np.savez(buffer, **kept)
+    read = read_state(buffer.getvalue(), max_keys=10)
+    assert len(read.watched) == 0
+    assert len(read.memory) == 9

@@ -388,6 +388,27 @@ def test_rules_that_are_gone_do_not_count_twice(reducer):
     assert exchanged(reducer, 4) == {("a", "b"): 40}
 
 
+def test_a_restart_knows_the_addresses_that_have_no_row_after_it(reducer):
+    known = [
+        translation_row(client, (SERVER, 80), GATEWAY, (SERVER, 80))
+        for client in (CLIENT, OTHER_CLIENT)
+    ]
+    send(reducer, "a", 0, client_row(CLIENT, SERVER, 80, bytes_sent=10))
+    send(reducer, "e", 0, *idle(OTHER_CLIENT))
+    send(reducer, "b", 0)
+    send(reducer, "c", 0, known=known)
+    before = exchanged(reducer, 0)
+    assert before == {("a", "(unknown)"): 10, ("e", "(unknown)"): 1}
+    successor = Reducer()
+    successor.restore(reducer.state())
+    late = server_row(GATEWAY, SERVER, 80, bytes_received=10)  # what a has told
+    for window, rows in ((1, [late]), (2, [])):
+        for host in "abce":
+            send(successor, host, window, *(rows if host == "b" else []))
+    assert exchanged(successor, 2) == {}
+    successor.close()
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_bytes_are_those_of_the_clients_whatever_is_between(data):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from ebpf_net.reducer.keys import combine, text_key
 from ebpf_net.reducer.rows import make_rows
@@ -39,3 +40,18 @@ def test_an_address_is_forgotten_long_after_its_last_row():
     assert watched.anywhere(addresses("10.0.0.1")).all()
     note(watched, 500, A, client_row("10.0.0.3", "10.0.0.9", 80))
     assert not watched.anywhere(addresses("10.0.0.1")).any()
+
+
+def test_addresses_come_back_from_arrays():
+    watched, again = Watched(), Watched()
+    note(watched, 1, A, client_row("10.0.0.1", "10.0.0.9", 80))
+    again.from_arrays(watched.to_arrays())
+    assert len(again) == 1
+    asked = addresses("10.0.0.1", "10.0.0.2")
+    assert again.on_host(asked, np.full(2, A)).tolist() == [True, False]
+
+
+def test_arrays_that_do_not_go_together_are_refused():
+    arrays = {**Watched().to_arrays(), "host": np.array([A])}
+    with pytest.raises(ValueError, match="without their hosts"):
+        Watched().from_arrays(arrays)

@@ -181,6 +181,7 @@ class Reducer:
                     self._references.tables,
                     self._held[1],
                     self._memory.newest(_STATE_KEYS),
+                    self._watched,
                 )
             )
 
@@ -197,6 +198,7 @@ class Reducer:
             self._state = None
             self._references.restore(state.tables)
             self._memory = state.memory
+            self._watched = state.watched
             self._counters.edges = len(self._memory)
             self._held = (values["held"], conform_rows(state.held))
             self._windows.from_json(values["windows"])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ebpf_net.reducer.memory import Ends, KnownKeys, Memory
 from ebpf_net.reducer.rows import Rows
+from ebpf_net.reducer.watched import Watched
 
 VERSION = 1
 
@@ -28,12 +29,13 @@ _MEMORY_FIELDS = ("clients", "stood_in", "endpoints")
 
 @dataclass
 class State:
-    """What is kept: plain values, tables by name, held rows and memory."""
+    """What is kept: plain values, tables by name, held rows, memory and addresses."""
 
     values: Mapping[str, object]
     tables: Mapping[str, pa.Table]
     held: Rows
     memory: Memory = field(default_factory=Memory)
+    watched: Watched = field(default_factory=Watched)
 
 
 def write_state(state: State) -> bytes:
@@ -58,6 +60,8 @@ def write_state(state: State) -> bytes:
         "held.source": state.held.source,
         "held.boot": state.held.boot,
     }
+    for name, column in state.watched.to_arrays().items():
+        archive[f"watched.{name}"] = column
     for name, table in state.tables.items():
         archive[f"table.{name}"] = _table_to_array(table)
     for name in _MEMORY_FIELDS:
@@ -99,7 +103,16 @@ def _read(archive: Mapping[str, NDArray[np.generic]], max_keys: int) -> State:
     tables = {
         name: _table_from_array(archive[f"table.{name}"]) for name in header["tables"]
     }
-    return State(header["values"], tables, held, memory)
+    return State(header["values"], tables, held, memory, _read_watched(archive))
+
+
+def _read_watched(archive: Mapping[str, NDArray[np.generic]]) -> Watched:
+    """Read the addresses that are watched; a state of before has none."""
+    watched = Watched()
+    names = {name: f"watched.{name}" for name in watched.to_arrays()}
+    if any(name in archive for name in names.values()):
+        watched.from_arrays({name: archive[place] for name, place in names.items()})
+    return watched
 
 
 def _known_to_arrays(prefix: str, known: KnownKeys) -> _Archive:
