@@ -19,6 +19,7 @@ from ebpf_net.schema import (
     Protocol,
     Role,
     Sample,
+    timed_tables,
 )
 
 MAX_STRING_BYTES = 65_536
@@ -74,8 +75,9 @@ def check_values(tables: Mapping[str, pa.Table]) -> None:
         _check_sums(edges)
     if samples.num_rows:
         _check_samples(samples, edges.num_rows)
-    if tables["kubernetes_addresses"].num_rows:
-        _check_spans(tables["kubernetes_addresses"])
+    for name in timed_tables():
+        if tables[name].num_rows:
+            _check_spans(name, tables[name])
 
 
 def keep_last_rows(name: str, table: pa.Table) -> pa.Table:
@@ -125,12 +127,12 @@ def _check_sums(edges: pa.Table) -> None:
             raise BatchError("values", f"edges.{column} has {total:.0f} in all")
 
 
-def _check_spans(addresses: pa.Table) -> None:
-    from_ns, until_ns = _values(addresses, "from_ns"), _values(addresses, "until_ns")
+def _check_spans(name: str, table: pa.Table) -> None:
+    from_ns, until_ns = _values(table, "from_ns"), _values(table, "until_ns")
     wrong = (until_ns != 0) & (until_ns < from_ns)
     if wrong.any():
         until = int(until_ns[wrong][0])
-        message = f"kubernetes_addresses.until_ns has {until}, before its from_ns"
+        message = f"{name}.until_ns has {until}, before its from_ns"
         raise BatchError("values", message)
 
 

@@ -21,9 +21,8 @@ from ebpf_net.reducer.kubernetes_names import KubernetesNames
 from ebpf_net.reducer.kubernetes_tables import Clusters, clusters_of
 from ebpf_net.reducer.lookups import Lookup, same_rows
 from ebpf_net.reducer.networks import Networks
-from ebpf_net.reducer.reference import CLUSTER_TABLES
 from ebpf_net.reducer.rows import int64_column
-from ebpf_net.schema import REFERENCE_KEYS
+from ebpf_net.schema import REFERENCE_KEYS, Scope, tables_of
 
 _Made = TypeVar("_Made")
 
@@ -99,7 +98,7 @@ class Names:
 
     def known(self, engine: Engine, references: Mapping[str, pa.Table]) -> Known:
         """Return what is known now."""
-        kubernetes = [references[name] for name in CLUSTER_TABLES]
+        kubernetes = [references[name] for name in tables_of(Scope.CLUSTER)]
         hosts, cgroups = references["hosts"], references["cgroups"]
         translations = references["translations"]
         clusters = self._keep("clusters", kubernetes, lambda: clusters_of(references))

@@ -23,9 +23,8 @@ from ebpf_net.reducer.lookups import (
     only_one,
     text_codes,
 )
-from ebpf_net.reducer.reference import CLUSTER_TABLES
 from ebpf_net.reducer.rows import int64_column
-from ebpf_net.schema import REFERENCE_KEYS
+from ebpf_net.schema import REFERENCE_KEYS, Scope, tables_of
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,8 @@ def clusters_of(references: Mapping[str, pa.Table]) -> Clusters:
         name.removeprefix("kubernetes_"): _of_clusters(
             references[name], REFERENCE_KEYS[name], number_of, rank_of
         )
-        for name in CLUSTER_TABLES
-        if name != "kubernetes_clusters"
+        for name in tables_of(Scope.CLUSTER)
+        if name != Scope.CLUSTER.value
     }
     last = np.zeros(len(texts), np.int64)
     last[number] = np.arange(len(number))

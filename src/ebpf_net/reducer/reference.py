@@ -16,25 +16,17 @@ import pyarrow as pa
 from ebpf_net.reducer.keys import Bool, Int64, combine, text_key
 from ebpf_net.reducer.lookups import Lookup, is_blank, text_codes
 from ebpf_net.reducer.rows import arrow_schema, int64_column, numpy_column
-from ebpf_net.schema import REFERENCE_KEYS, TABLES
+from ebpf_net.schema import REFERENCE_KEYS, REFERENCES, TABLES, Scope, tables_of
 
 KEEP_WINDOWS = 6
 """How many windows a row is kept after its end."""
 
-CLUSTER_TABLES = tuple(
-    name for name in REFERENCE_KEYS if name.startswith("kubernetes_")
+_OF_PROCESSES = tuple(
+    name for name in tables_of(Scope.HOST) if name != Scope.HOST.value
 )
-"""Tables that tell of the cluster that their source names, not of its host."""
-_TELLING = {
-    "kubernetes_nodes": "name",
-    "kubernetes_pods": "name",
-    "kubernetes_containers": "pod_uid",
-    "kubernetes_services": "name",
-    "kubernetes_addresses": "owner_uid",
-}  # a column that is blank in a row that only says what has gone
-
-_OF_PROCESSES = ("processes", "cgroups", "translations")
 """Tables that a host's new collector process tells anew."""
+_TOLD_IN_TURN = tuple(scope for scope in Scope if scope is not Scope.HOST)
+"""Scopes of which one source after the other may tell; a host has one of its own."""
 
 _NEVER = np.iinfo(np.int64).max
 
@@ -68,7 +60,8 @@ class References:
         changes = list(changes)
         for name in REFERENCE_KEYS:
             self._apply(name, changes, window)
-        self._expire_former_holders(window)
+        for scope in _TOLD_IN_TURN:
+            self._expire_former_holders(scope, window)
 
     def forget(self, window: int, gone: frozenset[int]) -> None:
         """Drop rows that ended long before the window, and those of gone sources."""
@@ -124,20 +117,21 @@ class References:
             name, pa.concat_tables(parts), np.concatenate(removed), window
         )
 
-    def _expire_former_holders(self, window: int) -> None:
+    def _expire_former_holders(self, scope: Scope, window: int) -> None:
         """End what other sources told of a cluster before the last one named it.
 
         Only the last one sees what goes. It is the one whose row came last.
         """
-        clusters = self._tables["kubernetes_clusters"]
-        sources = int64_column(clusters, "source")
+        named = self._tables[scope.value]
+        sources = int64_column(named, "source")
         if len(np.unique(sources)) < 2:
             return
-        is_last = _last_of_each(text_codes(clusters["cluster_uid"])[0])
+        key = named[REFERENCE_KEYS[scope.value]]
+        is_last = _last_of_each(text_codes(key)[0])
         former = np.setdiff1d(sources, sources[is_last])
         if not len(former):
             return
-        for name in CLUSTER_TABLES:
+        for name in tables_of(scope):
             table = self._tables[name]
             gone = np.isin(numpy_column(table, "source"), former)
             self._tables[name] = _set_expiry(table, gone, window)
@@ -205,7 +199,7 @@ def _keys(name: str, table: pa.Table) -> Int64:
 
 def _latest(name: str, table: pa.Table, removed: Bool, window: int) -> pa.Table:
     keys = _keys(name, table)
-    if name == "kubernetes_addresses":
+    if REFERENCES[name].is_timed:
         table = _with_ends(table, keys, removed)
     known = np.flatnonzero(~removed | _is_all_there_is(name, table, keys, removed))
     rows = known[_last_of_each(keys[known])]
@@ -221,9 +215,10 @@ def _is_all_there_is(name: str, table: pa.Table, keys: Int64, removed: Bool) -> 
 
     There was no row of it before, and this one says more than that it has gone.
     """
-    if name not in _TELLING or not removed.any():
+    column = REFERENCES[name].telling
+    if not column or not removed.any():
         return np.zeros(len(keys), np.bool_)
-    telling = ~is_blank(table[_TELLING[name]])
+    telling = ~is_blank(table[column])
     return removed & telling & ~np.isin(keys, keys[~removed])
 
 
