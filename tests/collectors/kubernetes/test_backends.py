@@ -1,8 +1,8 @@
 from tests.collectors.kubernetes.shapes import make_slice
 
 from ebpf_net.collectors.kubernetes.backends import Backends
-from ebpf_net.collectors.kubernetes.reference_rows import ReferenceRows
 from ebpf_net.collectors.kubernetes.service_rows import Name
+from ebpf_net.collectors.reference_rows import ReferenceRows
 
 WEB = Name("default", "web")
 

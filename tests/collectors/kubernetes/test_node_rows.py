@@ -5,7 +5,7 @@ from ebpf_net.collectors.kubernetes.node_rows import (
     node_address_rows,
     node_row,
 )
-from ebpf_net.collectors.kubernetes.object_labels import AllowList
+from ebpf_net.collectors.object_labels import AllowList
 
 
 def test_a_node_tells_where_it_is():

@@ -1,6 +1,5 @@
 from tests.collectors.kubernetes.shapes import SECOND_NS, STARTED_NS, make_pod
 
-from ebpf_net.collectors.kubernetes.object_labels import AllowList
 from ebpf_net.collectors.kubernetes.owners import Owner
 from ebpf_net.collectors.kubernetes.pod_rows import (
     Allowed,
@@ -12,6 +11,7 @@ from ebpf_net.collectors.kubernetes.pod_rows import (
     pod_row,
     with_owner,
 )
+from ebpf_net.collectors.object_labels import AllowList
 
 WEB = Owner("Deployment", "web", "d")
 NOTHING = Allowed(AllowList(), AllowList())

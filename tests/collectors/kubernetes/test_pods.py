@@ -1,8 +1,8 @@
 from tests.collectors.kubernetes.shapes import make_metadata, make_pod, owner
 
-from ebpf_net.collectors.kubernetes.object_labels import AllowList
 from ebpf_net.collectors.kubernetes.pods import Pods
-from ebpf_net.collectors.kubernetes.reference_rows import ReferenceRows
+from ebpf_net.collectors.object_labels import AllowList
+from ebpf_net.collectors.reference_rows import ReferenceRows
 
 
 class Table:

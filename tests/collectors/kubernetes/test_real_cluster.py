@@ -11,9 +11,9 @@ from tests.world.kubernetes import KubernetesCluster
 from tests.world.kubernetes_manifests import cron_job, pod, service, workload
 from tests.world.waiting import wait_until
 
+from ebpf_net.collectors.addresses import parse_address
 from ebpf_net.collectors.clock import SystemClock
 from ebpf_net.collectors.kubernetes.access import read_kubeconfig
-from ebpf_net.collectors.kubernetes.addresses import parse_address
 from ebpf_net.collectors.kubernetes.api import ApiServer
 from ebpf_net.collectors.kubernetes.collector import (
     CollectorOptions,

@@ -1,7 +1,6 @@
 import pytest
 from tests.collectors.kubernetes.shapes import STARTED_NS, make_service, make_slice
 
-from ebpf_net.collectors.kubernetes.object_labels import AllowList
 from ebpf_net.collectors.kubernetes.service_rows import (
     Backend,
     Name,
@@ -12,6 +11,7 @@ from ebpf_net.collectors.kubernetes.service_rows import (
     service_address_rows,
     service_row,
 )
+from ebpf_net.collectors.object_labels import AllowList
 
 DUAL = {"clusterIPs": ["10.96.0.10", "fd96::a"]}
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 
 from ebpf_net.collectors.kubernetes.objects import EndpointSlice
-from ebpf_net.collectors.kubernetes.reference_rows import ReferenceRows
 from ebpf_net.collectors.kubernetes.service_rows import (
     Backend,
     Name,
@@ -17,6 +16,7 @@ from ebpf_net.collectors.kubernetes.service_rows import (
     endpoint_row,
     name_of_slice,
 )
+from ebpf_net.collectors.reference_rows import ReferenceRows
 
 
 class Backends:

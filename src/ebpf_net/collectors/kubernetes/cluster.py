@@ -13,14 +13,12 @@ from dataclasses import dataclass
 
 from ebpf_net.collectors.clock import Clock
 from ebpf_net.collectors.encode import Table
-from ebpf_net.collectors.kubernetes.addresses import has_ended, with_end, with_start
 from ebpf_net.collectors.kubernetes.backends import Backends
 from ebpf_net.collectors.kubernetes.node_rows import (
     namespace_row,
     node_address_rows,
     node_row,
 )
-from ebpf_net.collectors.kubernetes.object_labels import AllowList
 from ebpf_net.collectors.kubernetes.objects import (
     EndpointSlice,
     KubernetesObject,
@@ -31,13 +29,15 @@ from ebpf_net.collectors.kubernetes.objects import (
 )
 from ebpf_net.collectors.kubernetes.pod_rows import finished_ns, has_finished
 from ebpf_net.collectors.kubernetes.pods import Pods
-from ebpf_net.collectors.kubernetes.reference_rows import ReferenceRows, Row
 from ebpf_net.collectors.kubernetes.service_rows import (
     Name,
     name_of_service,
     service_address_rows,
     service_row,
 )
+from ebpf_net.collectors.object_labels import AllowList
+from ebpf_net.collectors.reference_rows import ReferenceRows, Row
+from ebpf_net.collectors.row_spans import RowSpans
 
 _TABLES = (
     "kubernetes_clusters",
@@ -57,6 +57,7 @@ _KEY_TABLES = {
     "pods": "kubernetes_pods",
 }
 _SECOND_NS = 1_000_000_000
+_SPANS = RowSpans("kubernetes_addresses")
 
 
 @dataclass(frozen=True)
@@ -250,7 +251,7 @@ class Cluster:
         for key, row in found:
             known = rows.get(key)
             moved = bool(before) and key not in before
-            rows.put(key, with_start(row, known, now_ns, moved=moved))
+            rows.put(key, _SPANS.with_start(row, known, now_ns, moved=moved))
             keys.append(key)
         for key in before:
             if key not in keys:
@@ -266,8 +267,8 @@ class Cluster:
     def _end_address(self, key: str, end_ns: int) -> None:
         rows = self._rows["kubernetes_addresses"]
         row = rows.get(key)
-        if row is not None and not has_ended(row):
-            rows.put(key, with_end(row, end_ns))
+        if row is not None and not _SPANS.has_ended(row):
+            rows.put(key, _SPANS.with_end(row, end_ns))
             self._end("addresses", key)
 
     # Ends
@@ -292,7 +293,7 @@ class Cluster:
     def _remove(self, resource: str, uid: str) -> None:
         if resource == "addresses":
             row = self._rows["kubernetes_addresses"].get(uid)
-            if row is not None and has_ended(row):
+            if row is not None and _SPANS.has_ended(row):
                 self._remove_address(uid, str(row[2]))
             return
         for key in self._addresses.pop(uid, ()):

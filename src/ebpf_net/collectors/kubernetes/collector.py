@@ -25,7 +25,7 @@ from ebpf_net.collectors.kubernetes.identity import wait_for_cluster_uid
 from ebpf_net.collectors.kubernetes.lease import Election, LeaseOptions
 from ebpf_net.collectors.kubernetes.reflector import Pace, Reflector
 from ebpf_net.collectors.kubernetes.resources import RESOURCES
-from ebpf_net.collectors.kubernetes.table_parts import split_tables
+from ebpf_net.collectors.table_parts import split_tables
 from ebpf_net.intake.batch import Batch
 
 _SECOND_NS = 1_000_000_000

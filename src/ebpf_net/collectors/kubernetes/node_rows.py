@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ebpf_net.collectors.kubernetes.addresses import Holder, address_row, to_ns
-from ebpf_net.collectors.kubernetes.object_labels import AllowList
+from ebpf_net.collectors.addresses import to_ns
+from ebpf_net.collectors.kubernetes.address_rows import Holder, address_row
 from ebpf_net.collectors.kubernetes.objects import Metadata, Node
-from ebpf_net.collectors.kubernetes.reference_rows import Row
+from ebpf_net.collectors.object_labels import AllowList
+from ebpf_net.collectors.reference_rows import Row
 
 _ADDRESS_TYPES = ("InternalIP", "ExternalIP")
 

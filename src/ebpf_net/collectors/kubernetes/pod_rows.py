@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from sys import intern
 
-from ebpf_net.collectors.kubernetes.addresses import Holder, address_row, to_ns
+from ebpf_net.collectors.addresses import to_ns
+from ebpf_net.collectors.kubernetes.address_rows import Holder, address_row
 from ebpf_net.collectors.kubernetes.images import split_image
-from ebpf_net.collectors.kubernetes.object_labels import AllowList
 from ebpf_net.collectors.kubernetes.objects import (
     Container,
     ContainerStatus,
@@ -16,7 +16,8 @@ from ebpf_net.collectors.kubernetes.objects import (
     PodStatus,
 )
 from ebpf_net.collectors.kubernetes.owners import Owner
-from ebpf_net.collectors.kubernetes.reference_rows import Row
+from ebpf_net.collectors.object_labels import AllowList
+from ebpf_net.collectors.reference_rows import Row
 
 _WORKLOAD = slice(5, 8)  # places of the workload's kind, name and uid
 _SECOND_NS = 1_000_000_000

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from sys import intern
 
-from ebpf_net.collectors.kubernetes.object_labels import AllowList
 from ebpf_net.collectors.kubernetes.objects import Metadata, Pod
 from ebpf_net.collectors.kubernetes.owners import (
     Owner,
@@ -22,7 +21,8 @@ from ebpf_net.collectors.kubernetes.pod_rows import (
     pod_row,
     with_owner,
 )
-from ebpf_net.collectors.kubernetes.reference_rows import ReferenceRows, Row
+from ebpf_net.collectors.object_labels import AllowList
+from ebpf_net.collectors.reference_rows import ReferenceRows, Row
 
 
 class Pods:

@@ -6,22 +6,21 @@ from collections.abc import Iterator, Sequence
 from sys import intern
 from typing import NamedTuple
 
-from ebpf_net.collectors.kubernetes.addresses import (
+from ebpf_net.collectors.addresses import parse_address, to_ns
+from ebpf_net.collectors.kubernetes.address_rows import (
     PROTOCOLS,
     Holder,
     address_row,
     node_port_row,
-    parse_address,
-    to_ns,
 )
-from ebpf_net.collectors.kubernetes.object_labels import AllowList
 from ebpf_net.collectors.kubernetes.objects import (
     EndpointPort,
     EndpointSlice,
     Service,
     ServicePort,
 )
-from ebpf_net.collectors.kubernetes.reference_rows import Row
+from ebpf_net.collectors.object_labels import AllowList
+from ebpf_net.collectors.reference_rows import Row
 
 _SERVICE_LABEL = "kubernetes.io/service-name"
 
