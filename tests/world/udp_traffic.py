@@ -48,11 +48,15 @@ def exchange_datagrams(
         client.connect((address, port))
         client.settimeout(30)
         _sockets.append(client)
-        for _ in range(rounds):
-            total.bytes_sent += client.send(bytes(size))
-            total.sent += 1
-            total.bytes_received += len(client.recv(1 << 16))
-            total.received += 1
+        _exchange(client, rounds, size, total)
+    return total
+
+
+def exchange_again(rounds: int, size: int) -> Datagrams:
+    """Go on from the sockets that ``exchange_datagrams`` left open."""
+    total = Datagrams()
+    for client in _sockets:
+        _exchange(client, rounds, size, total)
     return total
 
 
@@ -100,6 +104,14 @@ def count_readable() -> int:
                 break
             count += 1
     return count
+
+
+def _exchange(client: socket.socket, rounds: int, size: int, total: Datagrams) -> None:
+    for _ in range(rounds):
+        total.bytes_sent += client.send(bytes(size))
+        total.sent += 1
+        total.bytes_received += len(client.recv(1 << 16))
+        total.received += 1
 
 
 def _serve(server: socket.socket, reply_bytes: int) -> None:
