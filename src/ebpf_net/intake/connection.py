@@ -180,7 +180,17 @@ class _Stale(Exception):
         super().__init__(_plain(error))
         self.unreachable = isinstance(error, _UNREACHABLE)
         causes = (error, error.__cause__, *error.args)
-        self.hung_up = any(isinstance(cause, _HANGING_UP) for cause in causes)
+        self.hung_up = any(_is_hanging_up(cause) for cause in causes)
+
+
+def _is_hanging_up(cause: object) -> bool:
+    if isinstance(cause, _HANGING_UP):
+        return True
+    # What OpenSSL 3.5 says at the first read after a write that failed.
+    return (
+        isinstance(cause, ssl.SSLError)
+        and cause.reason == "UNEXPECTED_EOF_WHILE_READING"
+    )
 
 
 def _client_tls(options: ClientOptions) -> ssl.SSLContext:
