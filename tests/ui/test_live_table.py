@@ -3,7 +3,6 @@ import os
 import pty
 import re
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +26,8 @@ class Terminal:
     def __init__(self, *arguments, **environment):
         self.pid, self.master = pty.fork()
         if self.pid == 0:
+            # Not as in a shell's background, where Ctrl-C is ignored.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             environment = {"TERM": "xterm-256color", **environment}
             command = [sys.executable, str(PROGRAM), *arguments]
             os.execve(sys.executable, command, environment)
@@ -98,8 +99,6 @@ def test_no_color_is_honoured(start, environment, expected):
 
 @pytest.fixture
 def tmux(tmp_path):
-    if shutil.which("tmux") is None:
-        pytest.skip("tmux is not installed")
     socket = str(tmp_path / "tmux")
 
     def run(*arguments):
