@@ -80,6 +80,16 @@ class KubernetesCluster:
         """Make another host of the network a node, and wait until it is ready."""
         return self._add_node(self._add_host(name), proxy_mode, labels or {})
 
+    def remove_node(self, node: Node) -> None:
+        """End a node that was added, with all that runs on it; its host stays."""
+        self.nodes.remove(node)
+        (host,) = (one for one in self._hosts if one.host is node.host)
+        host.stop()
+        self._hosts.remove(host)
+        self.delete("node", node.name)
+        for other in self.nodes:
+            other.remove_routes(node)
+
     def stop(self) -> None:
         """End it and remove all that it made but the hosts."""
         for host in self._hosts:

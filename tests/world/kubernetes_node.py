@@ -139,6 +139,12 @@ class Node:
         for network, address in zip(networks, addresses, strict=True):
             self.host.ip("route", "add", network, "via", address)
 
+    def remove_routes(self, other: Node) -> None:
+        """Send nothing to the pods of a node any more that is gone."""
+        for address in (other.host.address, other.host.address6):
+            version = "-6" if ":" in address else "-4"
+            self.host.ip(version, "route", "flush", "via", address)
+
     def _set_up_kernel(self) -> None:
         settings = {
             "ipv4/ip_forward": "1",

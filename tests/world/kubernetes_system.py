@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -56,11 +56,12 @@ class WatchedCluster:
         self.otel = otel
         self._programs: list[Program] = []
 
-    def start(self, *node_flags: str) -> None:
+    def start(self, nodes: Iterable[Node], *node_flags: str) -> None:
         """Start reducer and collectors, and wait until the reducer heard of them."""
         self.system.start_reducer("--disable-metrics", ",".join(_OTHER_METRICS))
         self.start_replica("replica-1")
-        self.start_node_collector(self.cluster.node, *node_flags)
+        for node in nodes:
+            self.start_node_collector(node, *node_flags)
 
     def start_node_collector(self, node: Node, *flags: str) -> Program:
         """Start the collector of a node."""
@@ -121,26 +122,15 @@ class WatchedCluster:
         self, namespace: str, expected: Edges, leaving_out: str = ""
     ) -> None:
         """Wait until exactly this was told, and see that nothing comes after it."""
-        expected = without(expected, leaving_out)
-
-        def told() -> Edges:
-            return without(self.edges(namespace), leaving_out)
-
-        def describe() -> str:
-            return f"\n{describe_difference(expected, told())}"
-
-        wait_until(lambda: told() == expected, _TIMEOUT_SECONDS, describe)
-        self.wait_for_windows(2)
-        assert told() == expected, describe()
+        wait_for_edges(namespace, [(self, expected)], leaving_out)
 
     def wait_for_windows(self, count: int) -> None:
         """Wait until so many more windows have been delivered."""
+        wait_for_windows([self], count)
 
-        def delivered() -> float:
-            return self.system.count_internal("ebpf_net_export_windows")
-
-        wanted = delivered() + count
-        wait_until(lambda: delivered() >= wanted, _TIMEOUT_SECONDS)
+    def count_windows(self) -> float:
+        """Return how many windows have been delivered."""
+        return self.system.count_internal("ebpf_net_export_windows")
 
     def close(self) -> None:
         """End what keeps the node's network namespace watched."""
@@ -157,6 +147,36 @@ class WatchedCluster:
             for point in self.otel.points(metric, wanted)
         }
         return [dict(items) for items in sorted(found)]
+
+
+def wait_for_edges(
+    namespace: str,
+    expected: Sequence[tuple[WatchedCluster, Edges]],
+    leaving_out: str = "",
+) -> None:
+    """Wait until each system told exactly this, and see that nothing comes after it."""
+
+    def differences() -> list[str]:
+        return [
+            f"\n{watched.system.directory}: {describe_difference(wanted, told)}"
+            for watched, edges in expected
+            if (wanted := without(edges, leaving_out))
+            != (told := without(watched.edges(namespace), leaving_out))
+        ]
+
+    wait_until(lambda: not differences(), _TIMEOUT_SECONDS, differences)
+    wait_for_windows([watched for watched, _ in expected], 2)
+    assert not differences()
+
+
+def wait_for_windows(systems: Sequence[WatchedCluster], count: int) -> None:
+    """Wait until each has delivered so many more windows."""
+    wanted = [(watched, watched.count_windows() + count) for watched in systems]
+
+    def are_delivered() -> bool:
+        return all(watched.count_windows() >= windows for watched, windows in wanted)
+
+    wait_until(are_delivered, _TIMEOUT_SECONDS)
 
 
 def start_kubernetes_collector(
@@ -186,13 +206,20 @@ def start_kubernetes_collector(
 
 @contextmanager
 def watch_cluster(
-    cluster: KubernetesCluster, directory: Path, lease: str, *node_flags: str
+    cluster: KubernetesCluster,
+    directory: Path,
+    lease: str,
+    *node_flags: str,
+    nodes: Sequence[Node] = (),
 ) -> Iterator[WatchedCluster]:
-    """Watch a cluster with a system, and a receiver, of its own."""
+    """Watch a cluster with a system, and a receiver, of its own.
+
+    The collectors are those of ``nodes``, of the first one where none is named.
+    """
     with run_otel_collector(directory) as otel, System(directory, otel) as system:
         watched = WatchedCluster(cluster, system, otel, lease)
         try:
-            watched.start(*node_flags)
+            watched.start(nodes or [cluster.node], *node_flags)
             yield watched
         finally:
             watched.close()
