@@ -9,7 +9,7 @@ from ebpf_net.intake.table_values import (
     check_values,
     keep_last_rows,
 )
-from ebpf_net.schema import ConnectFailure, Drop, Sample
+from ebpf_net.schema import ConnectFailure, Drop, Sample, timed_tables
 from ebpf_net.testing.intake import make_table
 
 EDGE = {"protocol": 6, "role": 1}
@@ -19,7 +19,7 @@ def tables(edges=(), samples=(), **more):
     return {
         "edges": make_table("edges", edges),
         "edge_samples": make_table("edge_samples", samples),
-        "kubernetes_addresses": make_table("kubernetes_addresses", ()),
+        **{name: make_table(name, ()) for name in timed_tables()},
         **{name: make_table(name, rows) for name, rows in more.items()},
     }
 

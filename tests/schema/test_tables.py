@@ -46,4 +46,4 @@ def test_tables_of_a_cluster_are_those_of_kubernetes():
 
 
 def test_addresses_begin_and_end():
-    assert timed_tables() == ("kubernetes_addresses",)
+    assert timed_tables() == ("kubernetes_addresses", "cloud_addresses")

@@ -50,6 +50,7 @@ _MAXIMA: Mapping[str, int] = {
     "role": max(Role),
     "protocol": max(Protocol),
     "kind": max(Sample),
+    "prefix_length": 128,
 }
 _MINIMA: Mapping[str, int] = {"kind": min(Sample)}
 _BUCKETS: Mapping[int, tuple[int, int]] = {

@@ -17,6 +17,11 @@ from ebpf_net.schema.edges import (
 )
 from ebpf_net.schema.references import (
     CGROUPS,
+    CLOUD_ACCOUNTS,
+    CLOUD_ADDRESSES,
+    CLOUD_INSTANCE_ADDRESSES,
+    CLOUD_INSTANCES,
+    CLOUD_INTERFACES,
     HOSTS,
     KUBERNETES_ADDRESSES,
     KUBERNETES_CLUSTERS,
@@ -52,6 +57,11 @@ from ebpf_net.schema.windows import (
 __all__ = [
     "AZ_LABELS",
     "CGROUPS",
+    "CLOUD_ACCOUNTS",
+    "CLOUD_ADDRESSES",
+    "CLOUD_INSTANCES",
+    "CLOUD_INSTANCE_ADDRESSES",
+    "CLOUD_INTERFACES",
     "EDGES",
     "EDGE_SAMPLES",
     "HISTOGRAM_SCALE",

@@ -140,3 +140,66 @@ KUBERNETES_ENDPOINTS: Columns = (
     ("protocol", "int8"),
     ("removed", "bool"),
 )
+
+CLOUD_ACCOUNTS: Columns = (
+    ("account_key", "string"),  # provider and account
+    ("provider", "string"),  # aws, gcp or azure, as OpenTelemetry's cloud.provider
+    ("account", "string"),  # account, project or subscription
+    ("name", "string"),
+    ("removed", "bool"),
+)
+CLOUD_INTERFACES: Columns = (
+    ("interface_uid", "string"),  # provider/account/region/id; unique everywhere
+    ("provider", "string"),
+    ("account", "string"),
+    ("region", "string"),
+    ("zone", "string"),  # as the account calls it
+    ("zone_id", "string"),  # the same for all accounts
+    ("network", "string"),  # VPC; unique everywhere
+    ("subnet", "string"),
+    ("interface_id", "string"),
+    ("instance_id", "string"),
+    ("instance_type", "string"),
+    ("kind", "string"),  # instance, load_balancer, nat_gateway, database, ...
+    ("name", "string"),  # what people call it
+    ("role", "string"),  # what it serves: balancer, database, scaling group; or ""
+    ("tags", "string"),  # those allowed, a JSON object
+    ("removed", "bool"),
+)
+CLOUD_ADDRESSES: Columns = (
+    ("address_key", "string"),  # interface_uid and the range
+    ("interface_uid", "string"),
+    ("network", "string"),  # where a private address is; "": public, so anywhere
+    ("address_high", "int64"),
+    ("address_low", "int64"),
+    ("from_ns", "int64"),  # as of ``kubernetes_addresses``
+    ("until_ns", "int64"),
+    ("prefix_length", "int32"),  # of 128 bits; 128: one address
+    ("removed", "bool"),
+)
+CLOUD_INSTANCES: Columns = (
+    ("instance_key", "string"),  # provider and instance_id
+    ("provider", "string"),
+    ("account", "string"),
+    ("region", "string"),
+    ("zone", "string"),
+    ("zone_id", "string"),
+    ("instance_id", "string"),
+    ("instance_type", "string"),
+    ("name", "string"),
+    ("lifecycle", "string"),  # on-demand, spot, ...
+    ("termination_ns", "int64"),  # Unix time that was announced; 0: none was
+    ("removed", "bool"),
+)
+"""What a host in a cloud knows of itself; at most one row."""
+CLOUD_INSTANCE_ADDRESSES: Columns = (
+    ("address_key", "string"),  # interface and private address
+    ("interface_id", "string"),
+    ("network", "string"),
+    ("subnet", "string"),
+    ("private_address_high", "int64"),
+    ("private_address_low", "int64"),
+    ("public_address_high", "int64"),  # both 0: it has none
+    ("public_address_low", "int64"),
+    ("removed", "bool"),
+)

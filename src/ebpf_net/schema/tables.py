@@ -9,6 +9,11 @@ from enum import Enum
 from ebpf_net.schema.edges import EDGE_SAMPLES, EDGES, Columns
 from ebpf_net.schema.references import (
     CGROUPS,
+    CLOUD_ACCOUNTS,
+    CLOUD_ADDRESSES,
+    CLOUD_INSTANCE_ADDRESSES,
+    CLOUD_INSTANCES,
+    CLOUD_INTERFACES,
     HOSTS,
     KUBERNETES_ADDRESSES,
     KUBERNETES_CLUSTERS,
@@ -26,11 +31,13 @@ from ebpf_net.schema.references import (
 class Scope(Enum):
     """What a reference table describes; the value is the table that names it.
 
-    A collector names one host or one cluster, and all its other rows are about that.
+    A collector names one host, one cluster or some accounts, and all its other rows are
+    about those.
     """
 
     HOST = "hosts"
     CLUSTER = "kubernetes_clusters"
+    CLOUD = "cloud_accounts"
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,17 @@ REFERENCES: Mapping[str, Reference] = {
     ),
     "kubernetes_endpoints": Reference(
         KUBERNETES_ENDPOINTS, "endpoint_key", Scope.CLUSTER
+    ),
+    "cloud_accounts": Reference(CLOUD_ACCOUNTS, "account_key", Scope.CLOUD),
+    "cloud_interfaces": Reference(
+        CLOUD_INTERFACES, "interface_uid", Scope.CLOUD, "provider"
+    ),
+    "cloud_addresses": Reference(
+        CLOUD_ADDRESSES, "address_key", Scope.CLOUD, "interface_uid"
+    ),
+    "cloud_instances": Reference(CLOUD_INSTANCES, "instance_key", Scope.HOST),
+    "cloud_instance_addresses": Reference(
+        CLOUD_INSTANCE_ADDRESSES, "address_key", Scope.HOST
     ),
 }
 """A row replaces the row of the same collector, incarnation and key; one with
