@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from tests.collectors.kubernetes.fake_api import Answer, FakeApi, failed
+from tests.collectors.kubernetes.fake_api import FakeApi, failed
 from tests.collectors.kubernetes.told import Told
 from tests.collectors.kubernetes.written import Written, owned_by
 from tests.world.waiting import wait_until
@@ -230,40 +230,6 @@ def grant_services(api):
     path = "/apis/rbac.authorization.k8s.io/v1/clusterroles/partly"
     rules = api.request("GET", path)["rules"]
     api.request("PATCH", path, {"rules": [*rules, rule]})
-
-
-class Ending(KubernetesCollector):
-    """One whose sender is ended by another thread after the first look at it."""
-
-    @property
-    def _sender(self):
-        sender, self._left = self._left, None
-        return sender
-
-    @_sender.setter
-    def _sender(self, sender):
-        self._left = sender
-
-
-def test_a_status_is_given_while_the_sender_ends():
-    told = Told()
-    status = []
-
-    def connect(snapshot):
-        status.append(collector.status())
-        collector._sender = told
-        status.append(collector.status())
-        collector.stop()
-        return told.connect(snapshot)
-
-    system = Answer(b'{"metadata": {"uid": "c-1"}}')
-    with FakeApi(**{"kube-system": [system]}) as fake:
-        access = Access(fake.url)
-        api = ApiServer(access, Credentials(access))
-        collector = Ending(api, OPTIONS, SystemClock(), connect)
-        collector.run()
-        fake.ended.set()
-    assert [one.get("client.sent") for one in status] == [None, 0]
 
 
 def test_it_waits_for_an_api_server_that_is_away(caplog):

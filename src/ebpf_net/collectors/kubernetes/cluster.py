@@ -7,12 +7,13 @@ a while with the time of its end, so that late edges find it, also in a snapshot
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ebpf_net.collectors.clock import Clock
 from ebpf_net.collectors.encode import Table
+from ebpf_net.collectors.endings import Endings
 from ebpf_net.collectors.kubernetes.backends import Backends
 from ebpf_net.collectors.kubernetes.node_rows import (
     namespace_row,
@@ -36,19 +37,11 @@ from ebpf_net.collectors.kubernetes.service_rows import (
     service_row,
 )
 from ebpf_net.collectors.object_labels import AllowList
-from ebpf_net.collectors.reference_rows import ReferenceRows, Row
+from ebpf_net.collectors.reference_rows import Row
+from ebpf_net.collectors.reference_tables import ReferenceTables
 from ebpf_net.collectors.row_spans import RowSpans
+from ebpf_net.schema import Scope, tables_of
 
-_TABLES = (
-    "kubernetes_clusters",
-    "kubernetes_nodes",
-    "kubernetes_namespaces",
-    "kubernetes_pods",
-    "kubernetes_containers",
-    "kubernetes_services",
-    "kubernetes_addresses",
-    "kubernetes_endpoints",
-)
 _OWNERS = ("replicasets", "jobs")
 _KEY_TABLES = {
     "nodes": "kubernetes_nodes",
@@ -56,7 +49,6 @@ _KEY_TABLES = {
     "services": "kubernetes_services",
     "pods": "kubernetes_pods",
 }
-_SECOND_NS = 1_000_000_000
 _SPANS = RowSpans("kubernetes_addresses")
 
 
@@ -78,9 +70,8 @@ class Cluster:
     def __init__(self, options: ClusterOptions, clock: Clock) -> None:
         self._options = options
         self._clock = clock
-        self._ttl_ns = int(options.delete_ttl_seconds * _SECOND_NS)
         self._lock = threading.Lock()
-        self._rows = {table: ReferenceRows(table) for table in _TABLES}
+        self._rows = ReferenceTables(tables_of(Scope.CLUSTER))
         self._rows["kubernetes_clusters"].put(options.uid, (options.uid, options.name))
         self._labels = AllowList(options.labels)
         self._pods = Pods(
@@ -93,8 +84,10 @@ class Cluster:
         self._service_names: dict[str, Name] = {}
         self._owners_listed: dict[str, set[str]] = {name: set() for name in _OWNERS}
         self._addresses: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
-        # Objects and single addresses that have ended, and until when they are kept.
-        self._ending: OrderedDict[tuple[str, str], int] = OrderedDict()
+        # Objects and single addresses that have ended, by resource and key.
+        self._ending: Endings[tuple[str, str]] = Endings(
+            clock, options.delete_ttl_seconds, options.delete_capacity
+        )
 
     def put(self, resource: str, item: KubernetesObject) -> None:
         """Take an object that is new or may have changed."""
@@ -130,21 +123,18 @@ class Cluster:
         """Return what changed since the last call."""
         with self._lock:
             self._settle()
-            found = {name: rows.take_changes() for name, rows in self._rows.items()}
-            return {name: table for name, table in found.items() if table is not None}
+            return self._rows.changes()
 
     def snapshot(self) -> dict[str, Table]:
         """Return all rows, with those that ended a short while ago."""
         with self._lock:
             self._settle()
-            return {name: rows.snapshot() for name, rows in self._rows.items()}
+            return self._rows.snapshot()
 
     def tell_again(self, parts: Iterable[Mapping[str, Table]]) -> None:
         """Take these rows as changed, because a snapshot had no room for them."""
         with self._lock:
-            for part in parts:
-                for name, table in part.items():
-                    self._rows[name].tell_again(next(iter(table.values())))
+            self._rows.tell_again(parts)
 
     def restate(self, *, named: bool) -> None:
         """Take all rows as changed; ``named``: also which cluster it is.
@@ -153,26 +143,21 @@ class Cluster:
         told again. Who names it has its rows believed before those of others.
         """
         with self._lock:
-            for name, rows in self._rows.items():
-                if named or name != "kubernetes_clusters":
-                    rows.restate()
+            self._rows.restate(() if named else (Scope.CLUSTER.value,))
 
     def forget_changes(self) -> None:
         """Take all there is as told, because a snapshot will tell it."""
         with self._lock:
             self._settle()
-            for rows in self._rows.values():
-                rows.forget_changes()
+            self._rows.forget_changes()
 
     def status(self) -> dict[str, int]:
         """Return how many rows there are."""
         with self._lock:
-            counts = {
-                f"kubernetes.rows.{n[11:]}": len(r) for n, r in self._rows.items()
-            }
-            return counts | {
+            counts = self._rows.counts().items()
+            return {f"kubernetes.rows.{name[11:]}": count for name, count in counts} | {
                 "kubernetes.ending": len(self._ending),
-                "kubernetes.cut": sum(rows.cut for rows in self._rows.values()),
+                "kubernetes.cut": self._rows.cut,
             }
 
     # Objects
@@ -180,14 +165,14 @@ class Cluster:
     def _put_pod(self, pod: Pod) -> None:
         uid = pod.metadata.uid
         if not has_finished(pod):
-            self._ending.pop(("pods", uid), None)
+            self._ending.discard(("pods", uid))
             self._pods.put(pod)
             self._put_addresses(uid, self._pods.address_rows(pod))
             return
         now_ns = self._clock.wall_ns()
         end_ns = min(finished_ns(pod) or now_ns, now_ns)
         if not self._is_known(pod):
-            if not finished_ns(pod) or end_ns <= now_ns - self._ttl_ns:
+            if not finished_ns(pod) or end_ns <= now_ns - self._ending.kept_ns:
                 return  # it ended long before it was ever seen
             self._put_addresses(uid, self._pods.address_rows(pod))
         self._pods.put(pod)
@@ -199,7 +184,7 @@ class Cluster:
 
     def _put_service(self, service: Service) -> None:
         uid, name = service.metadata.uid, name_of_service(service)
-        self._ending.pop(("services", uid), None)
+        self._ending.discard(("services", uid))
         self._service_names[uid] = name
         self._rows["kubernetes_services"].put(uid, service_row(service, self._labels))
         self._backends.put_service(name, uid)
@@ -207,7 +192,7 @@ class Cluster:
 
     def _put_node(self, node: Node) -> None:
         uid = node.metadata.uid
-        self._ending.pop(("nodes", uid), None)
+        self._ending.discard(("nodes", uid))
         self._rows["kubernetes_nodes"].put(uid, node_row(node, self._labels))
         self._put_addresses(uid, node_address_rows(node))
 
@@ -217,7 +202,7 @@ class Cluster:
             self._owners_listed[resource].add(metadata.uid)
             self._pods.put_owner(metadata)
         elif resource == "namespaces":
-            self._ending.pop((resource, metadata.uid), None)
+            self._ending.discard((resource, metadata.uid))
             row = namespace_row(metadata, self._labels)
             self._rows["kubernetes_namespaces"].put(metadata.uid, row)
 
@@ -275,20 +260,13 @@ class Cluster:
 
     def _end(self, resource: str, uid: str) -> None:
         """Keep what has ended for a while; when there is too much, not the oldest."""
-        deadline_ns = self._clock.monotonic_ns() + self._ttl_ns
-        self._ending.setdefault((resource, uid), deadline_ns)
-        while len(self._ending) > self._options.delete_capacity:
-            self._remove(*self._ending.popitem(last=False)[0])
+        for surplus in self._ending.add((resource, uid)):
+            self._remove(*surplus)
 
     def _settle(self) -> None:
         self._backends.settle()
-        now_ns = self._clock.monotonic_ns()
-        while self._ending:
-            first = next(iter(self._ending))
-            if self._ending[first] > now_ns:
-                return
-            del self._ending[first]
-            self._remove(*first)
+        while over := self._ending.take_over():
+            self._remove(*over)
 
     def _remove(self, resource: str, uid: str) -> None:
         if resource == "addresses":
@@ -298,7 +276,7 @@ class Cluster:
             return
         for key in self._addresses.pop(uid, ()):
             self._rows["kubernetes_addresses"].remove(key)
-            self._ending.pop(("addresses", key), None)
+            self._ending.discard(("addresses", key))
         if resource == "pods":
             self._pods.remove(uid)
         else:
