@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from tests.world.kubernetes_api import SERVICE_NETWORKS
-from tests.world.kubernetes_edges import exchanged, target
+from tests.world.kubernetes import KubernetesCluster
+from tests.world.kubernetes_api import SERVICE_NETWORKS, Object
+from tests.world.kubernetes_edges import add_reports, exchanged, target
 from tests.world.kubernetes_manifests import WAIT, cron_job, service, workload
 from tests.world.kubernetes_programs import traffic_program
 from tests.world.kubernetes_system import CLUSTER_NAME, WatchedCluster
@@ -15,7 +16,7 @@ from tests.world.kubernetes_system import CLUSTER_NAME, WatchedCluster
 # The first run on a machine builds Kubernetes.
 pytestmark = pytest.mark.timeout(1200)
 
-SHOP = "shop"
+SHOP, CLOCK = "shop", "clock"
 NODE_PORT, AGENT_PORT = 30180, 7180
 CALL = (
     *("--connections", "10", "--rounds", "3"),
@@ -28,6 +29,7 @@ PROTOCOLS = pytest.mark.parametrize("protocol", ["tcp", "udp"])
 def shop(watched: WatchedCluster) -> Iterator[WatchedCluster]:
     """A namespace with workloads that serve, and ``caller``, which calls them."""
     cluster = watched.cluster
+    start_clock(watched)
     cluster.create_namespace(SHOP)
     cluster.start_dns()
     for flag, network in zip("46", SERVICE_NETWORKS.split(","), strict=True):
@@ -48,7 +50,15 @@ def shop(watched: WatchedCluster) -> Iterator[WatchedCluster]:
         cluster.wait_for_pods(f"app={app}", count, SHOP)
     cluster.wait_for_service("web", SHOP, pods=1)
     yield watched
-    cluster.delete("namespace", SHOP)
+    cluster.delete("namespace", SHOP, CLOCK)
+
+
+def start_clock(watched: WatchedCluster) -> None:
+    """Let a CronJob call ``web`` each minute, in a namespace of its own."""
+    watched.start_web(CLOCK)
+    arguments = ("call", watched.web_targets(CLOCK)[0], *CALL)
+    tick = cron_job("tick", arguments, "* * * * *")
+    watched.cluster.apply(tick, namespace=CLOCK)
 
 
 def flags(protocol: str) -> tuple[str, ...]:
@@ -194,3 +204,31 @@ def test_a_job_of_a_cron_job_is_the_cron_jobs(shop: WatchedCluster) -> None:
     (pod,) = cluster.api.request("GET", pods)["items"]
     called = cluster.counted(pod["metadata"]["name"], SHOP)
     shop.wait_for_edges(SHOP, before + exchanged("report", "web[web]", called))
+
+
+def test_a_cron_job_that_starts_by_itself_is_named(shop: WatchedCluster) -> None:
+    cluster = shop.cluster
+    cluster.wait_for(lambda: list_finished(cluster), 75)
+    suspend = ("patch", "cronjob/tick", "--patch", '{"spec": {"suspend": true}}')
+    cluster.kubectl(*suspend, namespace=CLOCK)
+    cluster.wait_for(lambda: len(list_finished(cluster)) == len(list_jobs(cluster)))
+    pods = cluster.pods("app=tick", CLOCK)
+    assert len(pods) == len(list_jobs(cluster))
+    counted = [cluster.counted(pod["metadata"]["name"], CLOCK) for pod in pods]
+    shop.wait_for_edges(CLOCK, exchanged("tick", "web[web]", add_reports(counted)))
+    path = f"/apis/batch/v1/namespaces/{CLOCK}/cronjobs/tick"
+    uid = cluster.api.request("GET", path)["metadata"]["uid"]
+    found = shop.labels("tcp.bytes", {"source.workload.name": "tick"})
+    assert {one["source.workload.uid"] for one in found} == {uid}
+    names = {pod["metadata"]["name"] for pod in pods}
+    assert {one["source.pod"] for one in found} == names
+
+
+def list_jobs(cluster: KubernetesCluster) -> list[Object]:
+    path = f"/apis/batch/v1/namespaces/{CLOCK}/jobs"
+    jobs: list[Object] = cluster.api.request("GET", path)["items"]
+    return jobs
+
+
+def list_finished(cluster: KubernetesCluster) -> list[Object]:
+    return [job for job in list_jobs(cluster) if job["status"].get("succeeded")]

@@ -60,9 +60,16 @@ def job(name: str, arguments: Sequence[str]) -> Manifest:
 def cron_job(
     name: str, arguments: Sequence[str], schedule: str = "0 0 1 1 *"
 ) -> Manifest:
-    """A CronJob: by itself once a year, by ``kubectl create job --from`` at once."""
+    """A CronJob: by itself once a year, by ``kubectl create job --from`` at once.
+
+    Its pods are kept when they have ended.
+    """
     template = {"spec": _job(name, arguments)}
-    specification = {"schedule": schedule, "jobTemplate": template}
+    specification = {
+        "schedule": schedule,
+        "jobTemplate": template,
+        "successfulJobsHistoryLimit": 100,
+    }
     return _make("batch/v1", "CronJob", name, specification)
 
 
