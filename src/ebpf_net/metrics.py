@@ -220,6 +220,14 @@ INTERNAL_METRICS: tuple[InternalMetric, ...] = (
         "ebpf_net.intake.refused", "1", Kind.SUM, ("reason",), "Requests refused."
     ),
     InternalMetric(
+        "ebpf_net.intake.skipped",
+        "1",
+        Kind.SUM,
+        ("reason",),
+        "Tables of accepted batches that were left out; `unknown_table`: their "
+        "collector is newer than this reducer.",
+    ),
+    InternalMetric(
         "ebpf_net.reducer.late_rows",
         "1",
         Kind.SUM,

@@ -2,6 +2,7 @@ import socket
 import threading
 import time
 
+import pyarrow as pa
 import pytest
 from tests.intake.http_requests import headers_of, metric, post, refused, request
 
@@ -36,6 +37,23 @@ def test_batch_is_taken_once_after_a_snapshot(start_server):
     assert metric(server, "batches") == 2
     assert metric(server, "duplicates") == 1
     assert metric(server, "rows", ("table", "edges")) == 1
+
+
+def test_table_of_a_newer_collector_does_not_cost_the_batch(start_server, caplog):
+    sink = MemorySink()
+    server = start_server(sink)
+    post(server, make_snapshot())
+    edges = make_table("edges", [{"protocol": 6, "bytes_sent": 7}])
+    newer = pa.table({"moon": ["luna"], "mass": [7.3]})
+    body = encode_tables({"cloud_moons": newer, "edges": edges})
+    for duplicate in (False, True):
+        status, _, answer = post(server, Batch(make_header(1), body, 2))
+        assert (status, answer["duplicate"]) == (200, duplicate)
+    assert sink.bytes_sent() == 7
+    assert metric(server, "rows", ("table", "edges")) == 1
+    assert metric(server, "skipped", ("reason", "unknown_table")) == 1
+    assert refused(server, "table") == 0
+    assert "node-1.example: table cloud_moons" in caplog.text
 
 
 def test_curl_gets_a_hint(start_server):

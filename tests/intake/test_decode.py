@@ -197,8 +197,43 @@ def test_bomb_inside_arrow_is_refused_before_it_is_decompressed():
     assert reason_of(body) == "ipc_compression"
 
 
-def test_unknown_and_nameless_tables_are_refused():
-    assert reason_of(compress(raw_stream(EDGE_TABLE, "secrets"))) == "table"
+def newer_stream(name="cloud_moons", rows=3, options=None):
+    """A table of a later version."""
+    table = pa.table({"key": ["a"] * rows, "mass": pa.array([1.5] * rows)})
+    return raw_stream(table, name, options)
+
+
+def test_table_of_a_newer_collector_is_left_out_and_named():
+    plain = newer_stream() + raw_stream(EDGE_TABLE) + newer_stream("cloud_suns")
+    batch = decode(make_header(1), compress(plain))
+    assert batch.tables["edges"].num_rows == 2
+    assert list(batch.tables) == list(TABLES)
+    assert batch.unknown == ("cloud_moons", "cloud_suns")
+    assert decode(make_header(1), encode_tables(GOOD)).unknown == ()
+
+
+def test_what_is_within_an_unknown_table_is_not_read():
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    assert decode_tables(compress(newer_stream(options=options)))
+    dictionary = pa.table({"key": pa.array(["a"]).dictionary_encode()})
+    assert decode_tables(compress(raw_stream(dictionary, "cloud_moons")))
+    assert decode_tables(compress(newer_stream(rows=9)), Limits(rows=8))
+
+
+def test_unknown_table_is_bounded_and_whole():
+    stream = newer_stream()
+    assert reason_of(compress(stream * 2)) == "table"
+    assert reason_of(compress(stream), Limits(record_batches=0)) == "rows"
+    for size in range(1, len(stream)):
+        assert reason_of(compress(stream[:size])) == "ipc"
+
+
+@pytest.mark.parametrize("name", ["", "Cloud", "a-b", "a" * 65, "1", "\u00e9"])
+def test_what_is_no_name_of_a_table_is_refused(name):
+    assert reason_of(compress(newer_stream(name))) == "table"
+
+
+def test_nameless_tables_are_refused():
     assert reason_of(compress(raw_stream(EDGE_TABLE, b"\xff\xfe"))) == "table"
     out = io.BytesIO()
     with pa.ipc.new_stream(out, EDGE_TABLE.schema) as writer:

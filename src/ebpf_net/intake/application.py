@@ -19,7 +19,7 @@ from typing import Any
 
 from ebpf_net.errors import BatchError
 from ebpf_net.intake.batch import CONTENT_TYPE, PATH, BatchHeader, Receipt
-from ebpf_net.intake.decode import Limits, decode
+from ebpf_net.intake.decode import UNKNOWN_TABLE, Limits, decode
 from ebpf_net.intake.headers import (
     collector_name,
     from_headers,
@@ -216,6 +216,9 @@ class IntakeApplication:
         with self._sink_lock:
             receipt = self._sink.accept(batch, received_ns, sent_ns)
         self._counters.accepted(rows, duplicate=receipt.duplicate)
+        for name in batch.unknown if not receipt.duplicate else ():
+            message = f"table {name}, which a newer reducer knows"
+            self._counters.skipped(UNKNOWN_TABLE, message, header.host)
         return receipt
 
     def _busy(self, message: str) -> _Refusal:

@@ -2,11 +2,12 @@
 
 The order: bounded decompression, framing and size of each Arrow message, exact schema,
 full validation by Arrow, then the values. Whatever is wrong raises BatchError with one
-of REASONS and nothing else.
+of REASONS and nothing else. Tables that only a newer version knows are left out.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ REASONS: Mapping[str, str] = {
     "ipc": "not one complete Arrow IPC stream after another",
     "ipc_compression": "buffers compressed inside Arrow",
     "ipc_dictionary": "dictionary batches",
-    "table": "a table that is unknown or comes twice",
+    "table": "a table without a name, or that comes twice",
     "schema": "columns other than those of schema.TABLES",
     "nulls": "a null",
     "rows": "more rows or record batches than the limit",
@@ -34,6 +35,10 @@ REASONS: Mapping[str, str] = {
 }
 """Why a body is refused; the label ``reason`` of ``ebpf_net.intake.refused``."""
 
+UNKNOWN_TABLE = "unknown_table"
+"""Why a table is left out; the label ``reason`` of ``ebpf_net.intake.skipped``."""
+
+_TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _MAX_MESSAGE_METADATA = 65_536
 _MAX_ZSTD_WINDOW = 8 << 20
@@ -52,10 +57,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class DecodedBatch:
-    """A checked batch. ``tables`` has all of schema.TABLES; some may be empty."""
+    """A checked batch. ``tables`` has all of schema.TABLES; some may be empty.
+
+    ``unknown`` names what else there was: its collector is newer than this reducer.
+    """
 
     header: BatchHeader
     tables: dict[str, pa.Table]
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass
@@ -77,7 +86,7 @@ class _Budget:
 @dataclass
 class _Stream:
     name: str
-    schema: pa.Schema
+    schema: pa.Schema | None  # None: the table is unknown, and nothing of it is read
     batches: list[pa.RecordBatch] = field(default_factory=list)
 
 
@@ -85,15 +94,21 @@ def decode(
     header: BatchHeader, body: bytes, limits: Limits | None = None
 ) -> DecodedBatch:
     """Return the checked batch; raises BatchError."""
-    tables = decode_tables(body, limits)
+    tables, unknown = _decode_body(body, limits or Limits())
     if header.kind is BatchKind.SNAPSHOT and tables["edges"].num_rows:
         raise BatchError("snapshot", "a snapshot has only reference tables")
-    return DecodedBatch(header, tables)
+    return DecodedBatch(header, tables, unknown)
 
 
 def decode_tables(body: bytes, limits: Limits | None = None) -> dict[str, pa.Table]:
     """Return all of schema.TABLES, empty where the body lacks them."""
-    limits = limits or Limits()
+    return _decode_body(body, limits or Limits())[0]
+
+
+def _decode_body(
+    body: bytes, limits: Limits
+) -> tuple[dict[str, pa.Table], tuple[str, ...]]:
+    """Return the tables, and the names of those that are not known here."""
     plain = decompress(body, limits.decoded_bytes)
     tables = dict(_EMPTY)
     present: set[str] = set()
@@ -102,12 +117,13 @@ def decode_tables(body: bytes, limits: Limits | None = None) -> dict[str, pa.Tab
             if stream.name in present:
                 raise BatchError("table", f"{stream.name} comes twice")
             present.add(stream.name)
-            tables[stream.name] = _checked_table(stream)
+            if stream.schema is not None:
+                tables[stream.name] = _checked_table(stream, stream.schema)
     except (pa.ArrowException, OSError, ValueError) as error:
         message = str(error).splitlines()[0][:200] if str(error) else "unreadable"
         raise BatchError("ipc", message) from error
     check_values(tables)
-    return tables
+    return tables, tuple(sorted(present - TABLES.keys()))
 
 
 def decompress(body: bytes, max_bytes: int) -> pa.Buffer:
@@ -159,6 +175,9 @@ def _read_stream(source: pa.BufferReader, plain: pa.Buffer, budget: _Budget) -> 
         if stream is None:
             stream = _open_stream(message)
             continue
+        if stream.schema is None:
+            budget.spend(0)
+            continue
         if message.type != "record batch":
             raise BatchError("ipc_dictionary", f"a {message.type} message")
         if _is_compressed(message.metadata.to_pybytes()):
@@ -189,7 +208,9 @@ def _open_stream(message: pa.ipc.Message) -> _Stream:
     schema = pa.ipc.read_schema(message)
     name = (schema.metadata or {}).get(b"table", b"").decode("utf-8", "replace")
     if name not in TABLES:
-        raise BatchError("table", f"no table is named {name[:80]!r}")
+        if not _TABLE_NAME.fullmatch(name):
+            raise BatchError("table", f"no table is named {name[:80]!r}")
+        return _Stream(name, None)
     if not schema.equals(_SCHEMAS[name]):
         _refuse_schema(name, schema)
     return _Stream(name, schema)
@@ -239,14 +260,14 @@ def _flatbuffer_field(metadata: bytes, table: int, index: int) -> int | None:
     return table + int(offset) if offset else None
 
 
-def _checked_table(stream: _Stream) -> pa.Table:
+def _checked_table(stream: _Stream, sent: pa.Schema) -> pa.Table:
     for batch in stream.batches:
         batch.validate(full=True)
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             if column.null_count:
                 raise BatchError("nulls", f"{stream.name}.{name} has a null")
     schema = _SCHEMAS[stream.name]
-    table = pa.Table.from_batches(stream.batches, stream.schema)
+    table = pa.Table.from_batches(stream.batches, sent)
     return keep_last_rows(
         stream.name, pa.Table.from_arrays(table.columns, schema=schema)
     )

@@ -41,6 +41,7 @@ class IntakeCounters:
         self._lock = threading.Lock()
         self._rows: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
+        self._skipped: Counter[str] = Counter()
         self._logged: dict[str, tuple[float, int]] = {}
         self._bytes = 0
         self._batches = 0
@@ -65,17 +66,29 @@ class IntakeCounters:
 
         Returns whether it was logged.
         """
+        more = self._count(self._refused, reason)
+        if more is None:
+            return False
+        logger.warning("refused %s: %s (%s)%s", client, message, reason, _others(more))
+        return True
+
+    def skipped(self, reason: str, message: str, client: str) -> None:
+        """Count what was left out of a batch; log it unless that was done just now."""
+        more = self._count(self._skipped, reason)
+        if more is not None:
+            others = _others(more)
+            logger.warning("skipped of %s: %s (%s)%s", client, message, reason, others)
+
+    def _count(self, counts: Counter[str], reason: str) -> int | None:
+        """Count; return how many were not logged, None: this is not to be logged."""
         now = time.monotonic()
         with self._lock:
-            self._refused[reason] += 1
+            counts[reason] += 1
             logged, count = self._logged.get(reason, (-LOG_SECONDS, 0))
             if now - logged < LOG_SECONDS:
-                return False
-            more = self._refused[reason] - count - 1
-            self._logged[reason] = (now, self._refused[reason])
-        others = f", and {more} more since the last such line" if more else ""
-        logger.warning("refused %s: %s (%s)%s", client, message, reason, others)
-        return True
+                return None
+            self._logged[reason] = (now, counts[reason])
+            return counts[reason] - count - 1
 
     def points(self) -> list[InternalPoint]:
         """Return the counters as metrics."""
@@ -86,6 +99,7 @@ class IntakeCounters:
                 InternalPoint("ebpf_net.intake.duplicates", self._duplicates),
             ]
             rows, refused = dict(self._rows), dict(self._refused)
+            skipped = dict(self._skipped)
         points += [
             InternalPoint("ebpf_net.intake.rows", count, (("table", table),))
             for table, count in sorted(rows.items())
@@ -94,4 +108,12 @@ class IntakeCounters:
             InternalPoint("ebpf_net.intake.refused", count, (("reason", reason),))
             for reason, count in sorted(refused.items())
         ]
+        points += [
+            InternalPoint("ebpf_net.intake.skipped", count, (("reason", reason),))
+            for reason, count in sorted(skipped.items())
+        ]
         return points
+
+
+def _others(more: int) -> str:
+    return f", and {more} more since the last such line" if more else ""
