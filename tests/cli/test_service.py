@@ -1,5 +1,6 @@
 import time
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -7,6 +8,7 @@ from ebpf_net.cli.service import ReducerService
 from ebpf_net.intake.batch import BatchKind
 from ebpf_net.intake.sink import Overloaded, SnapshotNeeded
 from ebpf_net.reducer.pipeline import Reducer, ReducerOptions
+from ebpf_net.reducer.state import read_state
 from ebpf_net.testing.exporter import ListExporter
 from ebpf_net.testing.tables import START_NS, client_row, make_batch, make_header
 
@@ -98,6 +100,23 @@ def test_what_was_exported_before_a_restart_is_not_counted_again(
     assert again.total("bytes") == 5
 
 
+def test_a_window_adds_what_has_changed_to_the_state(service, exporter, state_file):
+    accept(service, snapshot())
+    sizes = []
+    for window in range(9):
+        accept(service, batch(window, 7))
+        service.advance(end_of(window) + WINDOW_NS)
+        exporter.release()
+        service.advance(end_of(window) + WINDOW_NS)
+        sizes.append(state_file.stat().st_size)
+    assert all(after - before < sizes[0] // 4 for before, after in pairwise(sizes))
+    reducer = Reducer()
+    restarted = ReducerService(reducer, [ListExporter()], state_file)
+    accept(restarted, snapshot())
+    assert accept(restarted, batch(8, 7)).duplicate
+    assert len(read_state(reducer.state(), 99).memory) == 9
+
+
 def test_what_was_exported_is_still_known_when_the_silent_are_forgotten(
     service, exporter, state_file
 ):
@@ -158,7 +177,13 @@ def test_what_was_not_exported_before_a_restart_is_counted_after_it(
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"junk", b"ebpf-net reducer state 2\n\xff\xff\xff\xff", b"\x00" * 99],
+    [
+        b"",
+        b"junk",
+        b"ebpf-net reducer state 2\n\xff\xff\xff\xff",
+        b"ebpf-net reducer state 3\n\xff\xff\xff\xff",
+        b"\x00" * 99,
+    ],
 )
 def test_damaged_state_is_said_and_not_used(content, state_file, caplog):
     state_file.write_bytes(content)

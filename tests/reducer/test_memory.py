@@ -88,12 +88,46 @@ def test_names_of_ends_are_kept_for_recent_windows_only():
     assert len(memory.clients[1][0].ends) == 0
 
 
-def test_newest_windows_are_chosen_for_the_state():
+def test_windows_that_changed_are_told_once():
+    memory = Memory(max_keys=9)
+    learn(memory, 1, 1, 2)
+    learn(memory, 2, 1)
+    assert memory.take_changed() == {1, 2}
+    memory.forget(newest=2, oldest=1)
+    assert memory.take_changed() == set()
+    learn(memory, 1, 3)
+    assert memory.sizes == {1: 3, 2: 1}
+    assert memory.take_changed() == {1}
+    memory.forget(newest=2, oldest=2)
+    assert memory.take_changed() == {1}
+    assert memory.sizes == {2: 1}
+
+
+def test_servers_are_kept_for_recent_windows_only():
     memory = Memory()
-    for number in range(20):
-        learn(memory, number, 1, 2)
-    assert sorted(memory.newest(16).clients) == list(range(12, 20))
-    assert sorted(memory.newest(0).clients) == list(range(19 - RECENT_WINDOWS, 20))
+    memory.learn(1, Learned(known(1), known(2), known(3, 4, source=1)))
+    memory.take_changed()
+    memory.forget(newest=1 + RECENT_WINDOWS, oldest=0)
+    assert (len(memory), memory.take_changed()) == (4, set())
+    memory.forget(newest=2 + RECENT_WINDOWS, oldest=0)
+    assert (len(memory), memory.take_changed()) == (2, {1})
+    assert (list(memory.clients), list(memory.endpoints)) == ([1], [])
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.sets(st.integers(0, 9)))),
+    st.integers(0, 20),
+)
+def test_size_is_the_sum_of_what_is_known(learned, max_keys):
+    memory, newest = Memory(max_keys=max_keys), 0
+    for number, values in learned:
+        learn(memory, number, *values)
+        newest = max(newest, number)
+        memory.forget(newest, newest - 9)
+        parts = [part for parts in memory.clients.values() for part in parts]
+        assert len(memory) == sum(map(len, parts)) == sum(memory.sizes.values())
+        assert len(memory) <= max_keys
+        assert all(number >= newest - 9 for number in memory.clients)
 
 
 def test_what_is_known_of_old_keys_follows_to_new_ones_once():

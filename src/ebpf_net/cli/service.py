@@ -7,10 +7,7 @@ before that: what was exported is never counted again.
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import struct
 import threading
 import time
 import uuid
@@ -19,10 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ebpf_net.cli.state_file import StateFile, StatePart
 from ebpf_net.exporters.exporter import Exporter
 from ebpf_net.intake.batch import BatchHeader, Receipt
 from ebpf_net.intake.decode import DecodedBatch
-from ebpf_net.intake.ledger import Ledger, Verdict, Watermark
+from ebpf_net.intake.ledger import Ledger, Verdict
 from ebpf_net.intake.sink import Overloaded, SnapshotNeeded
 from ebpf_net.reducer.pipeline import ClosedWindow, Reducer
 from ebpf_net.schema import InternalPoint
@@ -35,7 +33,6 @@ _POLL_SECONDS = 0.1
 _CONNECTED_NS = 30 * 10**9
 _FORGET_NS = 24 * 3600 * 10**9  # what a collector may be silent for
 _FAR_NS = 24 * 3600 * 10**9
-_STATE_MAGIC = b"ebpf-net reducer state 2\n"
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +42,7 @@ class _InFlight:
     """A window on its way: which exporters still have it, and what it settles."""
 
     closed: ClosedWindow
-    state: bytes  # once all windows of a round are closed; empty but for the last one
+    state: StatePart | None  # after all windows of a round; None but for the last one
     waiting: int
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -69,14 +66,13 @@ class ReducerService:
     ) -> None:
         self._reducer = reducer
         self._exporters = tuple(exporters)
-        self._state_file = state_file
+        self._state_file = StateFile(state_file)
         self.more_metrics: Callable[[], list[InternalPoint]] = list
         self._ledger = Ledger()
         self._lock = threading.Lock()
         self._identity = uuid.uuid4().hex
         self._in_flight: deque[_InFlight] = deque()
         self._statuses: dict[str, BatchHeader] = {}  # of each collector's last batch
-        self._state_refused = False
         self._restore()
 
     def accept(self, batch: DecodedBatch, received_ns: int, sent_ns: int) -> Receipt:
@@ -127,9 +123,9 @@ class ReducerService:
         if len(self._in_flight) >= _MAX_IN_FLIGHT:
             return 0
         windows = self._reducer.close_windows(now_ns)
-        state = self._reducer.state() if windows else b""
+        state = self._state() if windows else None
         for closed in windows:
-            self._hand_out(closed, state if closed is windows[-1] else b"")
+            self._hand_out(closed, state if closed is windows[-1] else None)
         self._settle()
         return len(windows)
 
@@ -186,7 +182,11 @@ class ReducerService:
             duplicate=duplicate,
         )
 
-    def _hand_out(self, closed: ClosedWindow, state: bytes) -> None:
+    def _state(self) -> StatePart:
+        whole = self._state_file.asks_for_whole()
+        return StatePart(self._reducer.state(whole=whole), whole)
+
+    def _hand_out(self, closed: ClosedWindow, state: StatePart | None) -> None:
         item = _InFlight(closed, state, waiting=len(self._exporters))
         self._in_flight.append(item)
         for exporter in self._exporters:
@@ -204,43 +204,20 @@ class ReducerService:
             for collector, incarnation, sequence in commits:
                 self._ledger.export(collector, incarnation, sequence)
             watermarks = self._ledger.watermarks()
-        states = [item.state for item in taken if item.state]
+        states = [item.state for item in taken if item.state is not None]
         if states:
-            self._write_state(watermarks, states[-1])
-
-    def _write_state(self, watermarks: Sequence[Watermark], state: bytes) -> None:
-        header = json.dumps(watermarks).encode()
-        temporary = self._state_file.with_suffix(".new")
-        try:
-            with temporary.open("wb") as file:
-                file.write(_STATE_MAGIC + struct.pack("<I", len(header)) + header)
-                file.write(state)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._state_file)
-        except OSError as error:
-            if not self._state_refused:
-                logger.warning(
-                    "cannot write %s: %s; a restart may count a window twice",
-                    self._state_file,
-                    error.strerror,
-                )
-            self._state_refused = True
+            self._state_file.write(watermarks, states)
 
     def _restore(self) -> None:
         try:
-            content = self._state_file.read_bytes()
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            logger.warning("cannot read %s: %s", self._state_file, error.strerror)
-            return
-        try:
-            watermarks, state = _split_state(content)
-            self._reducer.restore(state)
-            self._ledger.restore(watermarks, time.time_ns())
+            restored = self._state_file.read()
+            if restored is not None:
+                self._reducer.restore(restored.state)
+                self._ledger.restore(restored.watermarks, time.time_ns())
         except (ValueError, TypeError) as error:
-            logger.warning("%s is damaged and not used: %s", self._state_file, error)
+            logger.warning(
+                "%s is damaged and not used: %s", self._state_file.path, error
+            )
 
 
 def _connections(points: Sequence[InternalPoint]) -> InternalPoint:
@@ -251,20 +228,6 @@ def _connections(points: Sequence[InternalPoint]) -> InternalPoint:
         if point.name == "ebpf_net.time_since_last_message_ns"
     )
     return InternalPoint("ebpf_net.connections", heard)
-
-
-def _split_state(content: bytes) -> tuple[list[Watermark], bytes]:
-    """Return the watermarks and the reducer's state; ValueError if damaged."""
-    start = len(_STATE_MAGIC) + 4
-    if content[: len(_STATE_MAGIC)] != _STATE_MAGIC or len(content) < start:
-        raise ValueError("not a state file of this version")
-    (length,) = struct.unpack_from("<I", content, len(_STATE_MAGIC))
-    rows = json.loads(content[start : start + length])
-    watermarks = [
-        (str(collector), str(incarnation), int(committed), [int(one) for one in beyond])
-        for collector, incarnation, committed, beyond in rows
-    ]
-    return watermarks, content[start + length :]
 
 
 def _status_points(header: BatchHeader) -> Iterator[InternalPoint]:

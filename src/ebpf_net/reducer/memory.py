@@ -7,6 +7,7 @@ already stood in for them; a restart carries it over.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -16,6 +17,9 @@ from ebpf_net.reducer.keys import Bool, EdgeKeys, Int64
 
 RECENT_WINDOWS = 4
 """How long an end that had a row counts as known without having another."""
+
+MEMORY_FIELDS = ("clients", "stood_in", "endpoints")
+"""What is known of each window: fields of Learned, and of Memory by window."""
 
 
 @dataclass(frozen=True)
@@ -148,27 +152,35 @@ def parts_of(
 
 @dataclass
 class Memory:
-    """Edges that a client reported, edges for which a server stood in, endpoints."""
+    """Edges that a client reported, edges for which a server stood in, endpoints.
+
+    What a window costs does not depend on how many windows are remembered.
+    """
 
     max_keys: int = 4_000_000
     forgotten: int = 0
     clients: dict[int, list[KnownKeys]] = field(default_factory=dict)
     stood_in: dict[int, list[KnownKeys]] = field(default_factory=dict)
     endpoints: dict[int, list[KnownKeys]] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)  # keys of each window
+    _numbers: list[int] = field(default_factory=list)  # of windows, as a heap
+    _named: set[int] = field(default_factory=set)  # windows that may have ends
+    _changed: set[int] = field(default_factory=set)
+    _size: int = 0
 
     def __len__(self) -> int:
-        return sum(
-            len(known)
-            for windows in (self.clients, self.stood_in, self.endpoints)
-            for parts in windows.values()
-            for known in parts
-        )
+        return self._size
 
     def learn(self, number: int, learned: Learned) -> None:
         """Take what the matching of a window has found."""
-        self.clients.setdefault(number, []).append(learned.clients)
-        self.stood_in.setdefault(number, []).append(learned.stood_in)
-        self.endpoints.setdefault(number, []).append(learned.endpoints)
+        for name in MEMORY_FIELDS:
+            self.put(name, number, getattr(learned, name))
+
+    def put(self, name: str, number: int, known: KnownKeys) -> None:
+        """Take keys of a window; ``name`` is one of MEMORY_FIELDS."""
+        if len(known):
+            getattr(self, name).setdefault(number, []).append(known)
+            self._note(number, len(known))
 
     def follow(self, numbers: Iterable[int], old: EdgeKeys, new: EdgeKeys) -> None:
         """Let what is known of old keys in these windows be known of new ones, too."""
@@ -178,59 +190,65 @@ class Memory:
             (new.near_endpoint, new.far_endpoint),
         )
         for number in numbers:
-            _follow(self.clients.get(number, []), *edges)
-            _follow(self.stood_in.get(number, []), *edges)
-            _follow(self.endpoints.get(number, []), *endpoints)
+            more = _follow(self.clients.get(number, []), *edges)
+            more += _follow(self.stood_in.get(number, []), *edges)
+            more += _follow(self.endpoints.get(number, []), *endpoints)
+            if more:
+                self._note(number, more)
 
-    def newest(self, max_keys: int) -> Memory:
-        """Return what is known of the newest windows, as many as have max_keys.
-
-        The recent ones are always there.
-        """
-        every = (self.clients, self.stood_in, self.endpoints)
-        numbers = sorted({number for windows in every for number in windows})
-        chosen, size = set(numbers[-RECENT_WINDOWS - 1 :]), 0
-        for number in reversed(numbers):
-            size += sum(
-                len(known) for windows in every for known in windows.get(number, ())
-            )
-            if size > max_keys:
-                break
-            chosen.add(number)
-        clients, stood_in, endpoints = (
-            {number: parts for number, parts in windows.items() if number in chosen}
-            for windows in every
-        )
-        return Memory(self.max_keys, self.forgotten, clients, stood_in, endpoints)
+    def take_changed(self) -> set[int]:
+        """Return the windows of which something was learned or lost since last time."""
+        changed, self._changed = self._changed, set()
+        return changed
 
     def forget(self, newest: int, oldest: int) -> None:
         """Drop windows before ``oldest``, and the oldest ones while over the bound."""
-        for windows in (self.clients, self.stood_in, self.endpoints):
-            for number in [number for number in windows if number < oldest]:
-                del windows[number]
-        for number in [n for n in self.endpoints if n < newest - RECENT_WINDOWS]:
-            del self.endpoints[number]
-        self._drop_ends(newest - RECENT_WINDOWS)
-        size = len(self)
-        while size > self.max_keys:
-            number = min([*self.clients, *self.stood_in, *self.endpoints])
-            for windows in (self.clients, self.stood_in, self.endpoints):
-                size -= sum(len(known) for known in windows.get(number, ()))
-                self.forgotten += sum(len(known) for known in windows.pop(number, ()))
+        while self._numbers and self._numbers[0] < oldest:
+            self._drop_oldest()
+        before = newest - RECENT_WINDOWS
+        for number in [number for number in self._named if number < before]:
+            self._drop_ends(number)
+        while self._size > self.max_keys:
+            self.forgotten += self._drop_oldest()
 
-    def _drop_ends(self, before: int) -> None:
-        for number, parts in self.clients.items():
-            if number < before and any(len(known.ends) for known in parts):
-                self.clients[number] = [
-                    KnownKeys(known.near, known.far, known.far_index, no_ends())
-                    for known in parts
-                ]
+    def _note(self, number: int, more: int) -> None:
+        if number not in self.sizes:
+            heapq.heappush(self._numbers, number)
+        self.sizes[number] = self.sizes.get(number, 0) + more
+        self._size += more
+        self._named.add(number)
+        self._changed.add(number)
+
+    def _drop_oldest(self) -> int:
+        """Drop a window; return how many keys it had."""
+        number = heapq.heappop(self._numbers)
+        for windows in (self.clients, self.stood_in, self.endpoints):
+            windows.pop(number, None)
+        size = self.sizes.pop(number)
+        self._size -= size
+        self._named.discard(number)
+        self._changed.add(number)
+        return size
+
+    def _drop_ends(self, number: int) -> None:
+        """Drop who was at the ends of a window's edges."""
+        self._named.discard(number)
+        self._changed.add(number)
+        size = sum(len(known) for known in self.endpoints.pop(number, ()))
+        self.sizes[number] -= size
+        self._size -= size
+        if number in self.clients:
+            self.clients[number] = [
+                KnownKeys(known.near, known.far, known.far_index, no_ends())
+                for known in self.clients[number]
+            ]
 
 
 def _follow(
     parts: list[KnownKeys], old: tuple[Int64, Int64], new: tuple[Int64, Int64]
-) -> None:
-    """Add the new keys of those that are known by their old ones only."""
+) -> int:
+    """Add the new keys of those known by their old ones only; return how many."""
+    added = 0
     unknown = np.ones(len(new[0]), np.bool_)
     for known in parts:
         unknown &= find_known(known, *new) < 0
@@ -246,3 +264,5 @@ def _follow(
         usable = np.ones(len(near), np.bool_)
         parts.append(known_keys(near, new[1][asked[chosen]], ends, usable))
         unknown[asked[hit]] = False
+        added += len(near)
+    return added

@@ -43,14 +43,11 @@ from ebpf_net.reducer.preparation import (
 from ebpf_net.reducer.reference import Change, References
 from ebpf_net.reducer.rows import Rows, concat_rows, conform_rows, no_rows
 from ebpf_net.reducer.sources import Source, first_processes, superseded_sources
-from ebpf_net.reducer.state import State, read_state, write_state
+from ebpf_net.reducer.state import State, StateWriter, read_state
 from ebpf_net.reducer.watched import Watched
 from ebpf_net.schema import REFERENCE_KEYS, InternalPoint, Window
 
 __all__ = ["ClosedWindow", "Reducer", "ReducerOptions"]
-
-_STATE_KEYS = 500_000
-"""How many edges state() has; what is late by more may count twice after a restart."""
 
 
 class Reducer:
@@ -75,7 +72,7 @@ class Reducer:
         self._limits = Limits(self.options.max_nodes, self.options.max_edges)
         self._counters = Counters()
         self._arrivals = threading.Lock()  # what add() touches
-        self._state: bytes | None = None  # while nothing has changed
+        self._state_writer = StateWriter()
         self._closing = threading.Lock()  # one close_windows at a time
 
     def has_room(self, batch: DecodedBatch) -> bool:
@@ -130,8 +127,6 @@ class Reducer:
                 changes, self._changes = self._changes, []
                 loose, self._loose_commits = self._loose_commits, []
                 newest = self._windows.last_closed or 0
-            if due or changes:
-                self._state = None
             self._references.apply(changes, newest)
             closed: list[ClosedWindow] = []
             for window in due:
@@ -150,18 +145,13 @@ class Reducer:
             points = collector_points(self._windows.collectors.values(), now_ns)
         return points + self._counters.points() + overflow_points(self._overflow.counts)
 
-    def state(self) -> bytes:
+    def state(self, *, whole: bool = True) -> bytes:
         """Return what a restart needs, as of the windows that have been closed.
 
-        To be stored together with the commits of those windows.
+        To be stored together with the commits of those windows. ``whole=False``: only
+        what has changed, to be stored behind what was returned before.
         """
-        with self._closing:
-            if self._state is None:
-                self._state = self._write_state()
-            return self._state
-
-    def _write_state(self) -> bytes:
-        with self._arrivals:
+        with self._closing, self._arrivals:
             values = {
                 "window_ns": self.options.window_ns,
                 "held": self._held[0],
@@ -175,15 +165,14 @@ class Reducer:
                     if one.first is not None
                 ],
             }
-            return write_state(
-                State(
-                    values,
-                    self._references.tables,
-                    self._held[1],
-                    self._memory.newest(_STATE_KEYS),
-                    self._watched,
-                )
+            state = State(
+                values,
+                self._references.tables,
+                self._held[1],
+                self._memory,
+                self._watched,
             )
+            return self._state_writer.write(state, whole=whole)
 
     def restore(self, data: bytes) -> None:
         """Take what state() returned, before the first batch.
@@ -195,7 +184,7 @@ class Reducer:
         if values["window_ns"] != self.options.window_ns:
             raise ValueError(f"state is of windows of {values['window_ns']} ns")
         with self._closing, self._arrivals:
-            self._state = None
+            self._state_writer = StateWriter()
             self._references.restore(state.tables)
             self._memory = state.memory
             self._watched = state.watched
@@ -355,7 +344,6 @@ class Reducer:
         if not len(rows) or now_ns < until:
             return []
         self._hold(0, no_rows())
-        self._state = None
         rows, crowded = split_overflow(rows)
         closed = []
         if len(rows):

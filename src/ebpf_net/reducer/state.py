@@ -1,30 +1,44 @@
 """The reducer's state as bytes, so that a restart between two windows loses nothing.
 
-A NumPy archive: arrays as they are, Arrow tables as IPC streams, the rest as JSON.
+The first record has all of it, those that follow what has changed since: the cost of a
+window does not depend on how many windows are remembered.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ebpf_net.reducer.memory import Ends, KnownKeys, Memory
+from ebpf_net.reducer.keys import Int64
+from ebpf_net.reducer.memory import (
+    MEMORY_FIELDS,
+    RECENT_WINDOWS,
+    Ends,
+    KnownKeys,
+    Memory,
+    no_ends,
+)
 from ebpf_net.reducer.rows import Rows
+from ebpf_net.reducer.state_records import (
+    Arrays,
+    StateRecord,
+    decode_records,
+    encode_record,
+)
 from ebpf_net.reducer.watched import Watched
 
-VERSION = 1
+VERSION = 2
+_READABLE = (1, VERSION)
+MAX_STATE_KEYS = 500_000
+"""How many edges are kept; what is late by more may count twice after a restart."""
 
-_Archive = dict[str, NDArray[np.generic]]
 _KEY_FIELDS = ("near", "far", "far_index")
 _END_FIELDS = ("source", "process", "cgroup")
-_MEMORY_FIELDS = ("clients", "stood_in", "endpoints")
 
 
 @dataclass
@@ -38,110 +52,202 @@ class State:
     watched: Watched = field(default_factory=Watched)
 
 
+class StateWriter:
+    """Makes records, and knows what the former ones have told. Not thread-safe."""
+
+    def __init__(self, max_keys: int = MAX_STATE_KEYS) -> None:
+        self._max_keys = max_keys
+        self._has_begun = False
+        self._told: dict[str, object] = {}  # what an array was made of
+        self._sizes: dict[int, int] = {}  # keys of the windows that were told
+        self._size = 0
+
+    def write(self, state: State, *, whole: bool) -> bytes:
+        """Return a record of all, or of what has changed since the last one."""
+        whole = whole or not self._has_begun
+        changed = state.memory.take_changed()
+        if whole:
+            self._has_begun = True
+            self._told, self._sizes, self._size = {}, {}, 0
+            changed = set(state.memory.sizes)
+        gone, told = self._choose_windows(changed, state.memory.sizes)
+        arrays = self._tables(state.tables) | self._rows(state.held)
+        arrays |= self._addresses(state.watched)
+        for number in told:
+            arrays |= _window_arrays(state.memory, number)
+        header = {
+            "version": VERSION,
+            "whole": whole,
+            "gone": gone,
+            "forgotten": state.memory.forgotten,
+            "values": state.values,
+        }
+        return encode_record(StateRecord(header, arrays))
+
+    def _choose_windows(
+        self, changed: set[int], sizes: Mapping[int, int]
+    ) -> tuple[list[int], list[int]]:
+        """Return the windows of which former records do not hold, and those to tell.
+
+        Of all there are as many of the newest as have max_keys, and the recent ones.
+        """
+        gone = changed & self._sizes.keys()
+        for number in changed:
+            size = sizes.get(number, 0)
+            self._size += size - self._sizes.pop(number, 0)
+            if size:
+                self._sizes[number] = size
+        if self._size > self._max_keys:
+            for number in sorted(self._sizes)[: -RECENT_WINDOWS - 1]:
+                self._size -= self._sizes.pop(number)
+                gone.add(number)
+                if self._size <= self._max_keys:
+                    break
+        return sorted(gone), sorted(changed & self._sizes.keys())
+
+    def _tables(self, tables: Mapping[str, pa.Table]) -> Arrays:
+        return {
+            f"table.{name}": _table_to_array(table)
+            for name, table in tables.items()
+            if self._is_new(f"table.{name}", table)
+        }
+
+    def _rows(self, held: Rows) -> Arrays:
+        if not self._is_new("held", held if len(held) else None):
+            return {}
+        return {
+            "held.edges": _table_to_array(held.edges),
+            "held.samples": _table_to_array(held.samples),
+            "held.source": held.source,
+            "held.boot": held.boot,
+        }
+
+    def _addresses(self, watched: Watched) -> Arrays:
+        arrays = watched.to_arrays()
+        if not self._is_new("watched", arrays["last"]):
+            return {}
+        return {f"watched.{name}": array for name, array in arrays.items()}
+
+    def _is_new(self, name: str, made_of: object) -> bool:
+        """Tell whether this is not what the last record has told."""
+        if name in self._told and self._told[name] is made_of:
+            return False
+        self._told[name] = made_of
+        return True
+
+
 def write_state(state: State) -> bytes:
-    """Return the state as bytes."""
-    header = {
-        "version": VERSION,
-        "tables": list(state.tables),
-        "memory": {
-            name: [
-                [number, len(parts)]
-                for number, parts in getattr(state.memory, name).items()
-            ]
-            for name in _MEMORY_FIELDS
-        },
-        "forgotten": state.memory.forgotten,
-        "values": state.values,
-    }
-    archive: _Archive = {
-        "header": _to_array(json.dumps(header).encode()),
-        "held.edges": _table_to_array(state.held.edges),
-        "held.samples": _table_to_array(state.held.samples),
-        "held.source": state.held.source,
-        "held.boot": state.held.boot,
-    }
-    for name, column in state.watched.to_arrays().items():
-        archive[f"watched.{name}"] = column
-    for name, table in state.tables.items():
-        archive[f"table.{name}"] = _table_to_array(table)
-    for name in _MEMORY_FIELDS:
-        for number, parts in getattr(state.memory, name).items():
-            for place, known in enumerate(parts):
-                archive |= _known_to_arrays(f"{name}.{number}.{place}", known)
-    buffer = io.BytesIO()
-    np.savez(buffer, **archive)  # type: ignore[arg-type]  # names, not allow_pickle
-    return buffer.getvalue()
+    """Return a record of the whole state."""
+    return StateWriter().write(state, whole=True)
 
 
 def read_state(data: bytes, max_keys: int) -> State:
-    """Read what write_state has written. Raises ValueError if it is not that."""
+    """Read records, one after the other. Raises ValueError if they are not that."""
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return _read(archive, max_keys)
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as bad:
+        draft = _Draft()
+        for record in decode_records(data):
+            draft.take(record)
+        return draft.state(max_keys)
+    except (ValueError, KeyError, TypeError, AttributeError) as bad:
         raise ValueError(f"not a state of the reducer: {bad}") from bad
 
 
-def _read(archive: Mapping[str, NDArray[np.generic]], max_keys: int) -> State:
-    header = json.loads(archive["header"].tobytes())
-    if header["version"] != VERSION:
-        raise ValueError(f"state has version {header['version']}, expected {VERSION}")
-    memory = Memory(max_keys, header["forgotten"])
-    for name in _MEMORY_FIELDS:
-        windows = getattr(memory, name)
-        for number, count in header["memory"][name]:
-            windows[number] = [
-                _known_from_arrays(f"{name}.{number}.{place}", archive)
-                for place in range(count)
-            ]
-    held = Rows(
-        _table_from_array(archive["held.edges"]),
-        _table_from_array(archive["held.samples"]),
-        archive["held.source"].astype(np.int64),
-        archive["held.boot"].astype(np.int64),
-    )
-    tables = {
-        name: _table_from_array(archive[f"table.{name}"]) for name in header["tables"]
-    }
-    return State(header["values"], tables, held, memory, _read_watched(archive))
+@dataclass
+class _Draft:
+    """What the records so far have told."""
+
+    header: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Arrays = field(default_factory=dict)
+    windows: dict[int, Arrays] = field(default_factory=dict)
+
+    def take(self, record: StateRecord) -> None:
+        header = self.header = record.header
+        if header["version"] not in _READABLE:
+            raise ValueError(
+                f"state has version {header['version']}, expected {VERSION}"
+            )
+        if header["version"] < VERSION or header["whole"]:
+            self.arrays, self.windows = {}, {}
+        for number in header.get("gone", ()):
+            self.windows.pop(number, None)
+        for name, array in record.arrays.items():
+            kind, _, rest = name.partition(".")
+            if kind in MEMORY_FIELDS:
+                number = int(rest.partition(".")[0])
+                self.windows.setdefault(number, {})[name] = array
+            else:
+                self.arrays[name] = array
+
+    def state(self, max_keys: int) -> State:
+        memory = Memory(max_keys, self.header["forgotten"])
+        for number, arrays in self.windows.items():
+            _read_window(memory, number, arrays)
+        tables = {
+            name.removeprefix("table."): _table_from_array(array)
+            for name, array in self.arrays.items()
+            if name.startswith("table.")
+        }
+        held = Rows(
+            _table_from_array(self.arrays["held.edges"]),
+            _table_from_array(self.arrays["held.samples"]),
+            self.arrays["held.source"].astype(np.int64),
+            self.arrays["held.boot"].astype(np.int64),
+        )
+        watched = _read_watched(self.arrays)
+        return State(self.header["values"], tables, held, memory, watched)
 
 
-def _read_watched(archive: Mapping[str, NDArray[np.generic]]) -> Watched:
+def _read_watched(arrays: Arrays) -> Watched:
     """Read the addresses that are watched; a state of before has none."""
     watched = Watched()
     names = {name: f"watched.{name}" for name in watched.to_arrays()}
-    if any(name in archive for name in names.values()):
-        watched.from_arrays({name: archive[place] for name, place in names.items()})
+    if any(name in arrays for name in names.values()):
+        watched.from_arrays({name: arrays[place] for name, place in names.items()})
     return watched
 
 
-def _known_to_arrays(prefix: str, known: KnownKeys) -> _Archive:
+def _window_arrays(memory: Memory, number: int) -> Arrays:
+    """Return what is known of a window; of no ends, no arrays."""
     return {
-        **{f"{prefix}.{name}": getattr(known, name) for name in _KEY_FIELDS},
-        **{f"{prefix}.{name}": getattr(known.ends, name) for name in _END_FIELDS},
+        f"{name}.{number}.{place}.{key}": array
+        for name in MEMORY_FIELDS
+        for place, known in enumerate(getattr(memory, name).get(number, ()))
+        for key, array in _known_arrays(known)
     }
 
 
-def _known_from_arrays(
-    prefix: str, archive: Mapping[str, NDArray[np.generic]]
-) -> KnownKeys:
-    near, far, far_index, source, process, cgroup = (
-        archive[f"{prefix}.{name}"].astype(np.int64)
-        for name in (*_KEY_FIELDS, *_END_FIELDS)
+def _known_arrays(known: KnownKeys) -> Iterator[tuple[str, Int64]]:
+    for name in _KEY_FIELDS:
+        yield name, getattr(known, name)
+    if len(known.ends):
+        for name in _END_FIELDS:
+            yield name, getattr(known.ends, name)
+
+
+def _read_window(memory: Memory, number: int, arrays: Arrays) -> None:
+    for name in MEMORY_FIELDS:
+        place = 0
+        while f"{name}.{number}.{place}.near" in arrays:
+            memory.put(name, number, _read_known(f"{name}.{number}.{place}", arrays))
+            place += 1
+
+
+def _read_known(prefix: str, arrays: Arrays) -> KnownKeys:
+    near, far, far_index = (
+        arrays[f"{prefix}.{name}"].astype(np.int64) for name in _KEY_FIELDS
     )
-    return KnownKeys(near, far, far_index, Ends(source, process, cgroup))
-
-
-def _to_array(data: bytes) -> NDArray[np.generic]:
-    array: NDArray[np.generic] = np.frombuffer(data, np.uint8)
-    return array
+    if f"{prefix}.{_END_FIELDS[0]}" not in arrays:
+        return KnownKeys(near, far, far_index, no_ends())
+    ends = Ends(*(arrays[f"{prefix}.{name}"].astype(np.int64) for name in _END_FIELDS))
+    return KnownKeys(near, far, far_index, ends)
 
 
 def _table_to_array(table: pa.Table) -> NDArray[np.generic]:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    return _to_array(sink.getvalue().to_pybytes())
+    array: NDArray[np.generic] = np.frombuffer(sink.getvalue().to_pybytes(), np.uint8)
+    return array
 
 
 def _table_from_array(data: NDArray[np.generic]) -> pa.Table:
