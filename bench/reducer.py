@@ -2,7 +2,8 @@
 
 Half of the hosts run clients, half servers; nine edges in ten are seen from both ends,
 the rest by one. Time is the CPU time of the process. The second window of each run is
-measured, as the first finds nothing in memory.
+measured, as the first finds nothing in memory. ``state`` is what a window costs that is
+remembered and written after few windows and after many.
 """
 
 from __future__ import annotations
@@ -17,7 +18,11 @@ import numpy as np
 import pyarrow as pa
 
 from ebpf_net.intake.decode import DecodedBatch
+from ebpf_net.reducer.memory import Ends, Learned, Memory, known_keys
 from ebpf_net.reducer.pipeline import Reducer, ReducerOptions
+from ebpf_net.reducer.reference import References
+from ebpf_net.reducer.rows import no_rows
+from ebpf_net.reducer.state import State, StateWriter
 from ebpf_net.schema import EDGES, Protocol, Role, Sample
 from ebpf_net.testing.tables import START_NS, WINDOW_NS, make_header, make_table
 
@@ -177,6 +182,34 @@ def measure(
     }
 
 
+def measure_state(edges: int, windows: int) -> dict[str, object]:
+    """Remember windows of some edges; say what the next one adds to the state."""
+    random = np.random.default_rng(1)
+    memory, writer = Memory(), StateWriter()
+    tables = References().tables
+    spent, lengths = [], []
+    for number in range(windows):
+        near, far = random.integers(-(2**63), 2**63 - 1, (2, edges))
+        every = np.ones(edges, np.bool_)
+        known = known_keys(near, far, Ends(near, near, near), every)
+        began = time.process_time()
+        memory.learn(number, Learned(known, known, known))
+        memory.forget(number, 0)
+        record = writer.write(State({}, tables, no_rows(), memory), whole=False)
+        spent.append(time.process_time() - began)
+        lengths.append(len(record))
+    began = time.process_time()
+    whole = writer.write(State({}, tables, no_rows(), memory), whole=True)
+    return {
+        "edges": edges,
+        "windows": windows,
+        "window_ms": round(1e3 * float(np.median(spent[-100:])), 3),
+        "window_bytes": lengths[-1],
+        "whole_ms": round(1e3 * (time.process_time() - began), 1),
+        "whole_bytes": len(whole),
+    }
+
+
 def stage_seconds(reducer: Reducer) -> dict[str, float]:
     """Return the CPU time of each stage so far."""
     return {
@@ -204,8 +237,10 @@ def main() -> int:
         )
         for rows in arguments.rows
     ]
+    state = [measure_state(100, windows) for windows in (60, 3600)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(json.dumps({"reducer": results, "peak_rss_mb": peak}, indent=2))
+    figures = {"reducer": results, "state": state, "peak_rss_mb": peak}
+    print(json.dumps(figures, indent=2))
     return 0
 
 
