@@ -5,12 +5,29 @@ A provider's module maps what its SDK raises to these; the poller knows nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar
 
 from ebpf_net.collectors.cloud.records import Interface
+from ebpf_net.collectors.object_labels import AllowList
 
 Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class ProviderOptions:
+    """What ``make_providers(options) -> Sequence[Provider]`` of each cloud is given.
+
+    That function opens no connection. It raises SettingError for what cannot be.
+    """
+
+    scopes: tuple[str, ...] = ()
+    """Roles (AWS), projects (GCP) or subscriptions (Azure); none: the default ones."""
+    tags: AllowList = field(default_factory=AllowList)
+    timeout_seconds: float = 10.0
+    """For each API call."""
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class PartKey(NamedTuple):
@@ -29,12 +46,19 @@ class PartKey(NamedTuple):
 class PartFailed(Exception):
     """A listing cannot be had now; what was known of its part stays known."""
 
-    def __init__(self, reason: str, missing_permission: str = "") -> None:
+    def __init__(
+        self,
+        reason: str,
+        missing_permission: str = "",
+        retry_after_seconds: float = 0.0,
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         """One line, lower case."""
         self.missing_permission = missing_permission
         """As the provider names it, such as ``ec2:DescribeInstances``; or nothing."""
+        self.retry_after_seconds = retry_after_seconds
+        """When it may be asked again at the earliest; 0: nobody says."""
 
 
 class CallFailed(Exception):
@@ -60,6 +84,13 @@ class Budget(Protocol):
         Counted and paced. A request that raises CallFailed is made again, later and
         more slowly, a bounded number of times; then PartFailed is raised, as it is
         when the collector ends. A request must not try again by itself.
+        """
+        ...
+
+    def do_without(self, failure: PartFailed) -> None:
+        """Say that some detail, such as names of instances, cannot be had now.
+
+        The fetch goes on and yields what it can; what is missing is logged once.
         """
         ...
 
