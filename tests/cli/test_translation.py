@@ -38,6 +38,22 @@ def test_limits_are_the_settings() -> None:
         assert translation.status()["translations.connections"] == 0
 
 
+@pytest.mark.parametrize("only_wanted", [False, True])
+def test_a_cgroup_filter_hides_no_namespace_unless_asked(only_wanted: bool) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    settings = Settings(
+        include_cgroup=("/none",),
+        disable_other_namespaces=only_wanted,
+        max_network_namespaces=0,
+    )
+    with watched_translation(settings) as (translation, _):
+        assert translation is not None
+        translation.look()
+        left_out = translation.status()["lost.namespaces_limit"]
+    assert (left_out == 0) == only_wanted
+
+
 def test_trying_it_says_the_same() -> None:
     assert [signal.name for signal in translation_signals(Settings())] == [
         "translations"

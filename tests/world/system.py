@@ -81,11 +81,13 @@ class System:
         environment: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
         wait: bool = True,
+        sees_others: bool = False,
     ) -> Program:
         """Start the collector of one host and wait until the reducer has heard of it.
 
         The collector itself runs outside: what it sends is not counted. ``prefix`` is
-        a command that runs it.
+        a command that runs it. With ``sees_others`` the other hosts' network namespaces
+        are this host's, too.
         """
         started = time.monotonic_ns()
         program = self._start(
@@ -94,6 +96,7 @@ class System:
             [
                 *("--intake-port", str(self.intake_port)),
                 *("--include-cgroup", host.cgroup.path),
+                *(() if sees_others else ("--disable-other-namespaces",)),
                 *flags,
             ],
             {

@@ -21,7 +21,10 @@ _SUMS = ("bytes_sent", "bytes_received", "opened", "closed")
 
 
 class TappedCollector:
-    """A collector of some hosts with windows of half a second; ``stop``, then read."""
+    """A collector of some hosts with windows of half a second; ``stop``, then read.
+
+    With ``sees_others`` all network namespaces of this machine are those of its host.
+    """
 
     def __init__(
         self,
@@ -29,6 +32,7 @@ class TappedCollector:
         directory: Path,
         *flags: str,
         prefix: Sequence[str] = (),
+        sees_others: bool = False,
     ) -> None:
         self.sink = MemorySink()
         self._server = IntakeServer(ServerOptions(port=0), self.sink)
@@ -43,6 +47,7 @@ class TappedCollector:
                 *("--no-log-file", "--log-console", "--interval-seconds", "0.5"),
                 "--disable-container-metadata",
                 *included,
+                *(() if sees_others else ("--disable-other-namespaces",)),
                 *flags,
             ],
             directory / "collector.log",

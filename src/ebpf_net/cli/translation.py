@@ -67,6 +67,7 @@ def _translation(
         settings.max_network_namespaces,
         wanted.admits if wanted.is_active else None,
         named=root / "run/netns",
+        only_wanted=settings.disable_other_namespaces,
     )
     options = TranslationOptions(
         max_connections=1 << (settings.max_translated_connections - 1).bit_length(),

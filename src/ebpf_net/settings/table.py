@@ -284,12 +284,42 @@ class Settings:
         values.path,
         variable="EBPF_NET_PODMAN_SOCKET",
     )
+    cloud_metadata: str = _setting(
+        "auto",
+        "Cloud whose metadata service tells what this instance is: auto asks the one "
+        "that the firmware names, and nobody outside a cloud; none asks nobody.",
+        _COLLECTORS,
+        values.choice("auto", "aws", "gcp", "azure", "none"),
+        variable="EBPF_NET_CLOUD_METADATA",
+    )
+    cloud_metadata_timeout_ms: int = _setting(
+        1000,
+        "Milliseconds that each question to the metadata service may take.",
+        _COLLECTORS,
+        values.count,
+        variable="EBPF_NET_CLOUD_METADATA_TIMEOUT_MS",
+    )
+    allow_imdsv1: bool = _setting(
+        False,
+        "Ask AWS's metadata service without a token where it gives none.",
+        _COLLECTORS,
+        values.boolean,
+        variable="EBPF_NET_ALLOW_IMDSV1",
+    )
     disable_address_translation: bool = _setting(
         False,
         "Do not look who is behind a translated address.",
         _COLLECTORS | {PREFLIGHT},
         values.boolean,
         variable="EBPF_NET_DISABLE_ADDRESS_TRANSLATION",
+    )
+    disable_other_namespaces: bool = _setting(
+        False,
+        "With a cgroup filter: look for address translation only in network namespaces "
+        "with a wanted process, and the host's.",
+        _COLLECTORS,
+        values.boolean,
+        variable="EBPF_NET_DISABLE_OTHER_NAMESPACES",
     )
     max_translations: int = _setting(
         50_000,

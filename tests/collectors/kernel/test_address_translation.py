@@ -140,6 +140,28 @@ def test_forwarded_connections_are_told_without_a_record(
     assert len(translation.end_window(NOBODY)["translation_id"]) == 1
 
 
+def test_namespace_without_a_wanted_process_is_followed_and_not_told(
+    opener: ConntrackOpener, own_namespace: OwnNamespace, tmp_path: Path
+) -> None:
+    (tmp_path / "own").symlink_to(own_namespace.file)
+    (tmp_path / "proc").mkdir()
+    namespaces = NetworkNamespaces(10, lambda _: False, tmp_path / "proc", tmp_path)
+    translation = AddressTranslation(
+        opener, namespaces, TranslationOptions(), time.monotonic_ns
+    )
+    own_namespace.translate()
+    translation.look()
+    own_namespace.connect()
+    translation.listen()
+    assert len(translation.end_window(NOBODY)["translation_id"]) == 0
+    ends = translation.resolve_tcp(seen(own_namespace), CLIENT)
+    assert ends is not None
+    assert ends.ports[1].tolist() == [8080]
+    told = translation.end_window(ends.translation_ids)
+    assert told["translation_id"].tolist() == ends.translation_ids.tolist()
+    translation.close()
+
+
 def test_process_that_moved_is_not_taken_for_its_former_namespace(
     opener: ConntrackOpener, own_namespace: OwnNamespace, tmp_path: Path
 ) -> None:

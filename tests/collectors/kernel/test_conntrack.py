@@ -328,6 +328,31 @@ def test_private_namespace_helps_and_is_not_told(table: ConntrackTable) -> None:
     assert ask(table, ASKED, Role.CLIENT)[0] == Outcome.CLIENT
 
 
+def test_namespace_that_is_wanted_later_is_told_later(table: ConntrackTable) -> None:
+    hear(table, ASKED, MADE, OTHER, is_private=True)
+    hear(table, ASKED, MADE, OTHER, flags=IN_DUMP)
+    assert texts(table.tell(HOST, 10, every=False)) == [TRANSLATION]
+
+
+def test_what_a_wanted_namespace_says_counts_more_than_others(
+    table: ConntrackTable,
+) -> None:
+    hear(table, ASKED, Packet(ASKED.source, "10.0.0.3 8080"), OTHER, is_private=True)
+    hear(table, ASKED, MADE, THIRD)
+    assert ask(table, ASKED, Role.CLIENT) == (Outcome.CLIENT, TRANSLATION)
+
+
+def test_full_table_forgets_first_what_nobody_wants(table: ConntrackTable) -> None:
+    packets = [Packet(f"{CLIENT} {port}", f"{VIP} 80") for port in range(1, 129)]
+    for packet in packets:
+        made = Packet(packet.source, f"{SERVER} 8080")
+        hear(table, packet, made, OTHER, is_private=packet not in packets[:32])
+    assert table.evicted == 64
+    assert all(
+        ask(table, packet, Role.CLIENT)[0] == Outcome.CLIENT for packet in packets[:32]
+    )
+
+
 def test_id_is_positive_and_the_same_in_every_table(table: ConntrackTable) -> None:
     ids = set()
     for other in (table, ConntrackTable(64)):

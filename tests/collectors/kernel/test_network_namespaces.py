@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_net.collectors.kernel.network_namespaces import NetworkNamespaces
+from ebpf_net.collectors.kernel.network_namespaces import (
+    Namespace,
+    NetworkNamespaces,
+)
 
 
 class Host:
@@ -63,17 +66,53 @@ def test_host_is_that_of_the_first_process_or_else_our_own(host: Host) -> None:
     assert (other.host, other.host_file) == (own, f"{host.proc}/1/ns/net")
 
 
-def test_filter_holds_for_processes_and_leaves_out_names(host: Host) -> None:
+def only_pods(path: str | None) -> bool:
+    return bool(path) and path.startswith("/kubepods")
+
+
+def filtered(host: Host, limit: int = 10, *, only_wanted: bool) -> NetworkNamespaces:
+    return NetworkNamespaces(
+        limit, only_pods, host.proc, host.named, only_wanted=only_wanted
+    )
+
+
+def test_a_namespace_is_wanted_if_one_of_its_processes_is(host: Host) -> None:
+    own, shared, pod, router = map(host.namespace, ("own", "shared", "pod", "router"))
+    host.process(1, "own", "/init")
+    host.process(2, "shared", "/init")
+    host.process(3, "shared", "/kubepods/a")
+    host.process(4, "pod", "/kubepods/b")
+    host.name("pod")
+    host.name("router")
+    assert filtered(host, only_wanted=False).find() == {
+        shared: Namespace(f"{host.proc}/3/ns/net", is_wanted=True),
+        pod: Namespace(f"{host.proc}/4/ns/net", is_wanted=True),
+        own: Namespace(f"{host.proc}/1/ns/net", is_wanted=False),
+        router: Namespace(f"{host.named}/router", is_wanted=False),
+    }
+
+
+def test_only_those_with_a_wanted_process_if_asked(host: Host) -> None:
     pod = host.namespace("pod")
     host.namespace("own")
     host.process(1, "own", "/init")
     host.process(2, "pod", "/kubepods/a")
     host.name("own")
-    admits = {"/kubepods/a": True}.get
-    namespaces = NetworkNamespaces(
-        10, lambda path: bool(admits(path or "")), host.proc, host.named
-    )
-    assert namespaces.find() == {pod: f"{host.proc}/2/ns/net"}
+    namespaces = filtered(host, only_wanted=True)
+    assert namespaces.find() == {
+        pod: Namespace(f"{host.proc}/2/ns/net", is_wanted=True)
+    }
+    assert namespaces.left_out == 0
+
+
+def test_the_limit_leaves_out_unwanted_ones_first(host: Host) -> None:
+    own, pod = host.namespace("own"), host.namespace("pod")
+    host.process(1, "own", "/init")
+    host.process(2, "pod", "/kubepods/a")
+    namespaces = filtered(host, limit=1, only_wanted=False)
+    assert set(namespaces.find()) == {pod}
+    assert namespaces.left_out == 1
+    assert namespaces.host == own
 
 
 def test_beyond_the_limit_they_are_counted(host: Host) -> None:

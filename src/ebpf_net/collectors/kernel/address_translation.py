@@ -220,14 +220,15 @@ class AddressTranslation:
         for netns in [netns for netns in self._places if netns not in files]:
             if netns != self._host:
                 self._leave(netns)
-        for netns, file in files.items():
-            place = self._places.setdefault(netns, _Place(file))
-            place.file, place.is_private = file, False
+        for netns, namespace in files.items():
+            self._note(netns, namespace.file, is_private=not namespace.is_wanted)
         if self._host and self._host not in files:
             # Its rules serve those in other namespaces, whoever is not to be seen.
-            host_file = self._namespaces.host_file
-            place = self._places.setdefault(self._host, _Place(host_file))
-            place.file, place.is_private = host_file, True
+            self._note(self._host, self._namespaces.host_file, is_private=True)
+
+    def _note(self, netns: int, file: str, *, is_private: bool) -> None:
+        place = self._places.setdefault(netns, _Place(file))
+        place.file, place.is_private = file, is_private
 
     def _look_again(self) -> None:
         """Find another file for namespaces whose process has moved or is another."""

@@ -8,6 +8,7 @@
 #endif
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/netlink.h>
@@ -45,7 +46,7 @@ struct entry {
 	uint32_t next[2]; /* in the chains by `before` and by `after` */
 	uint32_t dump;	  /* in which it was seen last */
 	bool taken;
-	bool is_private; /* its namespace is only for those of others to be understood */
+	bool is_private; /* nobody in its namespace is wanted: told only if asked for */
 	bool told;
 	bool recent; /* since the hand of the clock came by */
 };
@@ -173,23 +174,32 @@ static void remove_entry(struct ebn_conntrack *table, uint32_t number)
 	table->count--;
 }
 
-/* Make room: an entry that ended goes first, else one that was not asked for lately. */
+/* How much would be missed of an entry; the least is 0. */
+static int worth_of(const struct entry *entry)
+{
+	if (entry->ended_ns)
+		return 0;
+	if (entry->is_private && !entry->cookies[0] && !entry->cookies[1])
+		return entry->recent ? 2 : 1; /* nobody is known to want it */
+	return entry->recent ? 4 : 3;
+}
+
+/* Make room: of the next entries the one that is worth least goes. */
 static void evict(struct ebn_conntrack *table)
 {
 	uint32_t victim = table->hand;
+	int least = INT_MAX;
 
-	for (uint32_t looked = 0; looked < 64; looked++) {
+	for (uint32_t looked = 0; looked < 64 && least; looked++) {
 		struct entry *entry = &table->entries[table->hand];
-		uint32_t number = table->hand;
+		int worth = worth_of(entry);
 
-		table->hand = (table->hand + 1) % table->limit;
-		if (entry->ended_ns) {
-			victim = number;
-			break;
+		if (worth < least) {
+			victim = table->hand;
+			least = worth;
 		}
-		if (!entry->recent)
-			victim = number;
 		entry->recent = false;
+		table->hand = (table->hand + 1) % table->limit;
 	}
 	table->evicted += !table->entries[victim].ended_ns;
 	remove_entry(table, victim);
@@ -253,6 +263,7 @@ static void add(struct ebn_conntrack *table, const struct heard *heard)
 	if (entry) {
 		if (is_equal(&entry->after, &heard->after)) {
 			entry->dump = table->dump;
+			entry->is_private = heard->listening.is_private;
 			/* A port is used again; a dump only shows what waits to be forgotten. */
 			if (!heard->in_dump)
 				entry->ended_ns = 0;
@@ -582,10 +593,16 @@ static bool is_valid(const struct entry *entry, const struct question *question)
 	       (!entry->ended_ns || question->from_ns <= entry->ended_ns);
 }
 
-/* Lower is better. */
-static int rank_of(uint32_t netns, uint32_t own, uint32_t host)
+enum {
+	WORST_RANK = 3
+};
+
+/* Lower is better: the socket's own namespace, the host's, those that are wanted, the others. */
+static int rank_of(const struct entry *entry, uint32_t own, uint32_t host)
 {
-	return netns == own ? 0 : netns == host ? 1 : 2;
+	if (entry->netns == own || entry->netns == host)
+		return entry->netns == own ? 0 : 1;
+	return entry->is_private ? WORST_RANK : 2;
 }
 
 static bool is_better(const struct entry *entry, const struct entry *best,
@@ -603,9 +620,9 @@ static bool is_better(const struct entry *entry, const struct entry *best,
 }
 
 /*
- * The entry with this tuple on that side, in the socket's own namespace if there is one, else in
- * the host's, else in the only other. `own` is 0 where there is none to prefer. `not_in` has been
- * left. NULL and `*ambiguous` where two others say different things.
+ * The entry with this tuple on that side, of the best rank. `own` is 0 where there is none to
+ * prefer. `not_in` has been left. NULL and `*ambiguous` where two namespaces of one rank say
+ * different things.
  */
 static struct entry *find(struct ebn_conntrack *table, enum side side, const struct tuple *tuple,
 			  const struct question *question, uint32_t own, uint32_t not_in,
@@ -613,12 +630,12 @@ static struct entry *find(struct ebn_conntrack *table, enum side side, const str
 {
 	struct entry *best = NULL;
 	bool disagree = false;
-	int best_rank = 3;
+	int best_rank = WORST_RANK + 1;
 
 	for (uint32_t number = *chain_of(table, side, tuple); number != NOTHING;
 	     number = table->entries[number].next[side]) {
 		struct entry *entry = &table->entries[number];
-		int rank = rank_of(entry->netns, own, question->host);
+		int rank = rank_of(entry, own, question->host);
 
 		if (entry->netns == not_in || rank > best_rank ||
 		    !is_equal(tuple_of(entry, side), tuple) || !is_valid(entry, question))
