@@ -244,6 +244,15 @@ INTERNAL_METRICS: tuple[InternalMetric, ...] = (
         "end's collector has told what it missed. lost: nobody has.",
     ),
     InternalMetric(
+        "ebpf_net.reducer.handover_rows",
+        "1",
+        Kind.SUM,
+        (),
+        "Edges of windows in which volume comes from another end than in the window "
+        "before, as a collector came, went or was restarted, and something moved as "
+        "the windows parted: that may count twice or not at all.",
+    ),
+    InternalMetric(
         "ebpf_net.reducer.unresolved_rows",
         "1",
         Kind.SUM,

@@ -66,7 +66,7 @@ class Told:
             ]
         )
         now = Circumstances(0, Moment.ON_TIME)
-        matched, _ = match(rows, np.zeros(len(rows), bool), Memory(), now)
+        matched, _, _ = match(rows, np.zeros(len(rows), bool), Memory(), now)
         if kept is not None:
             chosen = np.array(kept)
             rows, matched = rows.take(chosen), matched.take(chosen)

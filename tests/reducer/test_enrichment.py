@@ -52,7 +52,7 @@ def both_ends(
     made.setdefault("hosts", make_table("hosts", [HOST]))
     references.apply([Change(1, made, snapshot=False)], 0)
     rows = make_rows(make_table("edges", [row]), make_table("edge_samples", []), 1, 1)
-    matched, _ = match(
+    matched, _, _ = match(
         rows, np.zeros(1, bool), Memory(), Circumstances(0, Moment.ON_TIME)
     )
     names = Names()

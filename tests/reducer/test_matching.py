@@ -46,7 +46,7 @@ def test_peers_are_each_others_rows():
             rows_of("b", server_row("10.0.0.9", "10.0.0.2", 80)),
         ]
     )
-    matched, learned = match(
+    matched, learned, _ = match(
         rows, not_held(rows), Memory(), Circumstances(1, Moment.ON_TIME)
     )
     assert matched.peer.tolist() == [1, 0, -1]
@@ -65,7 +65,9 @@ def test_ends_of_a_link_local_edge_may_be_in_two_namespaces():
             rows_of("b", server_row(*ends, netns=2)),
         ]
     )
-    matched, _ = match(rows, not_held(rows), Memory(), Circumstances(1, Moment.ON_TIME))
+    matched, _, _ = match(
+        rows, not_held(rows), Memory(), Circumstances(1, Moment.ON_TIME)
+    )
     assert matched.peer.tolist() == [1, 0, -1]
 
 

@@ -30,6 +30,7 @@ class Counters:
     gap_rows: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(_GAP_RESULTS, 0)
     )
+    handover_rows: int = 0
     unresolved_rows: int = 0
     windows: int = 0
     edges: int = 0
@@ -62,6 +63,7 @@ class Counters:
             *late,
             *stages,
             *gaps,
+            InternalPoint("ebpf_net.reducer.handover_rows", self.handover_rows),
             InternalPoint("ebpf_net.reducer.unresolved_rows", self.unresolved_rows),
             InternalPoint("ebpf_net.reducer.windows", self.windows),
             InternalPoint("ebpf_net.reducer.edges", self.edges),

@@ -79,6 +79,14 @@ class Coverage:
         last = max(mine, key=lambda key: mine[key].end_ns)
         return self._ended_in(number, last) and _is_cut_short(mine[last], watcher)
 
+    def crossed(self, number: int) -> frozenset[int]:
+        """Return the sources that told of a window and of the one before.
+
+        What such a process told of both is all that there was when they parted.
+        """
+        told = self.spans.get(number, {}).keys()
+        return frozenset(told & self.spans.get(number - 1, {}).keys())
+
     def forget(self, number: int) -> None:
         """Forget windows before this one."""
         for old in [old for old in self.spans if old < number]:

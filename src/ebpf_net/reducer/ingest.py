@@ -16,7 +16,7 @@ from ebpf_net.intake.decode import DecodedBatch
 from ebpf_net.reducer.coverage import Coverage, Watcher, gap_ns
 from ebpf_net.reducer.keys import text_key
 from ebpf_net.reducer.matching import Circumstances, Moment
-from ebpf_net.reducer.sources import Source, restarted_sources
+from ebpf_net.reducer.sources import Source, restarted_sources, same_collectors
 
 CLOCK_TOLERANCE_NS = 50_000_000
 """Offsets below this are the network's delay rather than a wrong clock."""
@@ -248,6 +248,8 @@ class Windows:
             held_number,
             self.whole_sources(held_number, sources),
             restarted_sources(gapped, sources),
+            frozenset(self.coverage.spans.get(due.number, ())),
+            same_collectors(self.coverage.crossed(due.number), sources),
         )
 
     def note_gap(self, key: int, number: int, sources: Mapping[int, Source]) -> None:

@@ -30,9 +30,11 @@ from ebpf_net.reducer.pairing import (
     Groups,
     Pairs,
     Sides,
+    Told,
     group_endpoints,
     pair_rows,
     servers_know_more,
+    told_by,
 )
 from ebpf_net.reducer.rows import Rows, Verdict
 
@@ -54,7 +56,8 @@ class Circumstances:
     ``whole`` are those that have told all of this window: what they have no row of,
     they did not see. None: it is too long ago to know. ``held_number`` and
     ``held_whole`` are the same of the window that rows are held of. ``restarted`` are
-    those of ``gapped`` that have been there before.
+    those of ``gapped`` that have been there before. ``told`` have told anything of this
+    window, and ``crossed`` are of collectors that were there when it began.
     """
 
     number: int
@@ -65,6 +68,8 @@ class Circumstances:
     held_number: int = 0
     held_whole: frozenset[int] | None = frozenset()
     restarted: frozenset[int] = frozenset()
+    told: frozenset[int] = frozenset()
+    crossed: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -115,10 +120,11 @@ def count_gaps(rows: Rows, matched: Matched, now: Circumstances) -> tuple[int, i
 
 def match(
     rows: Rows, was_held: Bool, memory: Memory, now: Circumstances
-) -> tuple[Matched, Learned]:
+) -> tuple[Matched, Learned, Told]:
     """Match the rows of one window.
 
-    ``was_held`` are a former window's rows that waited for their client.
+    ``was_held`` are a former window's rows that waited for their client: what is told
+    of this one is without them.
     """
     ends = Ends(rows.source, rows.int64("process_id"), rows.int64("cgroup_id"))
     tie = combine(ends.source, ends.process, ends.cgroup)
@@ -158,7 +164,21 @@ def match(
         _keys_only(servers, decided.counts & ~decided.held & fresh),
         endpoints,
     )
-    return draft.matched(), learned
+    matched = draft.matched()
+    return matched, learned, _told(rows, sides, matched, ~was_held)
+
+
+def _told(rows: Rows, sides: Sides, matched: Matched, fresh: Bool) -> Told:
+    source = np.append(matched.ends.source, 0)
+    clients, servers = sides.clients, sides.servers
+    flags = matched.volume & fresh & ~matched.held, rows.moved & fresh
+    of_clients = (flag[sides.client_rows] for flag in flags)
+    of_servers = (flag[sides.server_rows] for flag in flags)
+    client, server = source[clients.best], source[servers.best]
+    return Told(
+        told_by(clients, client, client, *of_clients),
+        told_by(servers, server, source[matched.peer[servers.best]], *of_servers),
+    )
 
 
 @dataclass

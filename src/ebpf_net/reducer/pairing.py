@@ -59,6 +59,30 @@ class Sides:
         return self.pairs.name_of_server[self.servers.of]
 
 
+@dataclass(frozen=True)
+class End:
+    """What the rows of one end told of edges, one each, in a window.
+
+    ``source`` is of this end, ``client`` of the client's; 0: not known. ``moved`` tells
+    where there was any volume at all, ``counts`` where this end's volume is taken.
+    """
+
+    near: Int64
+    far: Int64
+    source: Int64
+    client: Int64
+    counts: Bool
+    moved: Bool
+
+
+@dataclass(frozen=True)
+class Told:
+    """What both ends told in a window."""
+
+    clients: End
+    servers: End
+
+
 _KNOWLEDGE = (
     ("bytes_sent", "bytes_received"),
     ("opened", "closed"),
@@ -110,6 +134,19 @@ def servers_know_more(rows: Rows, sides: Sides, compared: Bool) -> Bool:
 def _add_paired(totals: Int64, edges: Int64, values: Int64) -> None:
     paired = edges >= 0
     np.add.at(totals, edges[paired], values[paired])
+
+
+def told_by(groups: Groups, source: Int64, client: Int64, *flags: Bool) -> End:
+    """Return what the rows of groups told; ``flags`` are counts and moved by row.
+
+    ``source`` and ``client`` are by group.
+    """
+    by_group = []
+    for flag in flags:
+        any_of_group = np.zeros(len(groups.near), np.bool_)
+        any_of_group[groups.of[flag]] = True
+        by_group.append(any_of_group)
+    return End(groups.near, groups.far, source, client, *by_group)
 
 
 def group_endpoints(rows: Rows, server_rows: Int64, tie: Int64) -> Groups:

@@ -15,6 +15,7 @@ from ebpf_net.reducer.claims import Span
 from ebpf_net.reducer.counters import Counters, collector_points, overflow_points
 from ebpf_net.reducer.engine import Engine
 from ebpf_net.reducer.enrichment import Circle, Detail, locate
+from ebpf_net.reducer.handovers import Handovers
 from ebpf_net.reducer.ingest import (
     Due,
     Received,
@@ -35,6 +36,7 @@ from ebpf_net.reducer.options import (
     edge_count,
 )
 from ebpf_net.reducer.overflow import Overflow, alone, split_overflow
+from ebpf_net.reducer.pairing import Told
 from ebpf_net.reducer.preparation import (
     collect_rows,
     keep_clusters_apart,
@@ -65,6 +67,7 @@ class Reducer:
         self._memory = Memory(self.options.max_keys)
         self._held: tuple[int, Rows] = (0, no_rows())
         self._overflow = Overflow()
+        self._handovers = Handovers()
         self._sources: dict[int, Source] = {}
         self._changes: list[Change] = []
         self._loose_commits: list[Commit] = []
@@ -158,6 +161,8 @@ class Reducer:
                 "windows": self._windows.to_json(),
                 "late": self._counters.late,
                 "gap_rows": self._counters.gap_rows,
+                "handover_rows": self._counters.handover_rows,
+                "handovers": self._handovers.to_json(),
                 "overflow": self._overflow.to_json(),
                 "sources": [
                     [key, *vars(one).values()]
@@ -193,6 +198,8 @@ class Reducer:
             self._windows.from_json(values["windows"])
             self._counters.late |= values["late"]
             self._counters.gap_rows |= values.get("gap_rows", {})
+            self._counters.handover_rows = values.get("handover_rows", 0)
+            self._handovers.from_json(values.get("handovers", {}))
             self._overflow.from_json(values.get("overflow", {}))
             self._sources = {key: Source(*fields) for key, *fields in values["sources"]}
 
@@ -217,7 +224,8 @@ class Reducer:
         if due.late:
             _, crowded = split_overflow(rows)
             self._overflow.release_late(crowded)
-            matched = self._match(rows, np.zeros(len(rows), np.bool_), circumstances)
+            no = np.zeros(len(rows), np.bool_)
+            matched, _ = self._match(rows, no, circumstances)
             superseded = int(matched.superseded.sum())
             self._counters.late["superseded"] += superseded
             self._counters.late["counted"] += len(rows) - superseded
@@ -240,7 +248,7 @@ class Reducer:
         was_held = np.zeros(len(rows) + len(held), np.bool_)
         was_held[len(rows) :] = True
         everything = concat_rows([part for part in (rows, held) if len(part)])
-        matched = self._match(everything, was_held, now)
+        matched, told = self._match(everything, was_held, now)
         matching = (everything, matched, was_held)
         crowded_before, crowded = self._overflow.settle(
             crowded_before, crowded, matching
@@ -249,6 +257,7 @@ class Reducer:
         released = was_held & matched.volume
         if released.any():
             closed.append(self._release(held_number, everything.take(released)))
+        self._counters.handover_rows += self._handovers.count(told, self._memory, now)
         if len(crowded_before):
             closed.append(self._release_crowded(held_number, crowded_before))
         waiting = matched.held & ~was_held
@@ -276,16 +285,18 @@ class Reducer:
         self._counters.unresolved_rows += translated.unresolved
         return translated.rows
 
-    def _match(self, rows: Rows, was_held: Bool, now: Circumstances) -> Matched:
+    def _match(
+        self, rows: Rows, was_held: Bool, now: Circumstances
+    ) -> tuple[Matched, Told]:
         with self._counters.stage("matching"):
             known = self.names.known(self._engine, self._references.tables)
             rows = keep_clusters_apart(rows, known, self._memory, now)
-            matched, learned = match(rows, was_held, self._memory, now)
+            matched, learned, told = match(rows, was_held, self._memory, now)
             self._memory.learn(now.number, learned)
             covered, lost = count_gaps(rows, matched, now)
         self._counters.gap_rows["covered"] += covered
         self._counters.gap_rows["lost"] += lost
-        return matched
+        return matched, told
 
     def _partial(
         self, rows: Rows, matched: Matched, kept: Bool, number: int
@@ -325,7 +336,7 @@ class Reducer:
     def _release(self, number: int, rows: Rows) -> ClosedWindow:
         """Make a window of rows whose client did not come; the server stands in."""
         now = Circumstances(number, Moment.RELEASED)
-        matched = self._match(rows, np.zeros(len(rows), np.bool_), now)
+        matched, _ = self._match(rows, np.zeros(len(rows), np.bool_), now)
         kept = np.ones(len(rows), np.bool_)
         window = self._window(number, [self._partial(rows, matched, kept, number)])
         return ClosedWindow(window, ())

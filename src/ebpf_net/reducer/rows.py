@@ -136,6 +136,16 @@ class Rows:
         total: Int64 = self.int64("bytes_sent") + self.int64("bytes_received")
         return total
 
+    @cached_property
+    def moved(self) -> Bool:
+        """Which rows have any volume: bytes, packets, connections begun or ended."""
+        moved: Bool = self.weight != 0
+        for name in ("packets_sent", "packets_received", "opened", "closed"):
+            if moved.all():
+                break
+            moved |= self.column(name) != 0
+        return moved
+
     def without_samples(self, index: Int64) -> Rows:
         """Return the rows at these places, as often as they are named."""
         samples = self.samples.slice(0, 0)

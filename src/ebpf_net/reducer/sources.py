@@ -44,6 +44,14 @@ def restarted_sources(
     return frozenset(key for key in gapped if processes[sources[key].collector] > 1)
 
 
+def same_collectors(
+    keys: frozenset[int], sources: Mapping[int, Source]
+) -> frozenset[int]:
+    """Return all sources of the collectors that these are of."""
+    names = {sources[key].collector for key in keys if key in sources}
+    return frozenset(key for key, one in sources.items() if one.collector in names)
+
+
 def superseded_sources(sources: Mapping[int, Source]) -> frozenset[int]:
     """Return the sources that a later process of their collector has replaced.
 
