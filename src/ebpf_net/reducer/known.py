@@ -19,8 +19,9 @@ from ebpf_net.reducer.engine import Engine
 from ebpf_net.reducer.keys import Int64, combine, text_key
 from ebpf_net.reducer.kubernetes_names import KubernetesNames
 from ebpf_net.reducer.kubernetes_tables import Clusters, clusters_of
-from ebpf_net.reducer.lookups import Lookup, same_rows
+from ebpf_net.reducer.lookups import Lookup, pick, same_rows
 from ebpf_net.reducer.networks import Networks
+from ebpf_net.reducer.places import Place, Places, all_shared
 from ebpf_net.reducer.rows import int64_column
 from ebpf_net.schema import REFERENCE_KEYS, Scope, tables_of
 
@@ -69,7 +70,8 @@ class Known:
     any_translation: Lookup  # by translation id
     clusters: Clusters
     members: Members
-    cluster_keys: Int64  # of each cluster, the same in every window
+    places: Mapping[Place, Places]  # all but ANYWHERE, in their order
+    shared: Lookup  # addresses that several places of a kind have
     addresses: KubernetesNames
     networks: Networks
     systems: AutonomousSystems
@@ -78,6 +80,11 @@ class Known:
     def names_addresses(self) -> bool:
         """Tell whether an address can have a name."""
         return bool(self.clusters or len(self.networks) or self.systems)
+
+    @property
+    def place_keys(self) -> Int64:
+        """Keys of all places."""
+        return np.concatenate([places.keys for places in self.places.values()])
 
     def find_translations(self, source: Int64, translation_id: Int64) -> Int64:
         """Return rows of translations, of another host where the own has none."""
@@ -102,6 +109,18 @@ class Names:
         hosts, cgroups = references["hosts"], references["cgroups"]
         translations = references["translations"]
         clusters = self._keep("clusters", kubernetes, lambda: clusters_of(references))
+        addresses = self._keep(
+            "addresses", kubernetes, lambda: KubernetesNames(clusters)
+        )
+        around = [hosts, cgroups, *kubernetes]
+        members = self._keep(
+            "members", around, lambda: members_of(references, clusters)
+        )
+        places = self._keep(
+            "places",
+            around,
+            lambda: {Place.CLUSTER: _in_clusters(clusters, members, addresses)},
+        )
         labels = self._keep("labels", [cgroups], lambda: _containers(engine, cgroups))
         tables = {
             **{name: references[name] for name in ("hosts", "processes")},
@@ -118,13 +137,10 @@ class Names:
             self._lookup(references, "translations"),
             self._keep("any", [translations], lambda: _by_id(translations)),
             clusters,
-            self._keep(
-                "members",
-                [hosts, cgroups, *kubernetes],
-                lambda: members_of(references, clusters),
-            ),
-            self._keep("cluster keys", kubernetes, lambda: _cluster_keys(clusters)),
-            self._keep("addresses", kubernetes, lambda: KubernetesNames(clusters)),
+            members,
+            places,
+            self._keep("shared", around, lambda: all_shared(places.values())),
+            addresses,
             self.networks,
             self.systems,
         )
@@ -163,9 +179,16 @@ def _by_source(table: pa.Table) -> Lookup:
     return Lookup(int64_column(table, "source"))
 
 
-def _cluster_keys(clusters: Clusters) -> Int64:
+def _in_clusters(
+    clusters: Clusters, members: Members, addresses: KubernetesNames
+) -> Places:
     uids = clusters["clusters"]["cluster_uid"].to_pylist()
-    return np.array([text_key("cluster", str(uid)) for uid in uids], np.int64)
+    return Places(
+        np.array([text_key("cluster", str(uid)) for uid in uids], np.int64),
+        members.host_cluster,
+        pick(clusters.of("pods"), members.cgroup_pod),
+        addresses.shared,
+    )
 
 
 def _by_id(translations: pa.Table) -> Lookup:

@@ -33,6 +33,11 @@ class Lookup:
     def __len__(self) -> int:
         return len(self._keys)
 
+    @property
+    def keys(self) -> Int64:
+        """The keys, sorted."""
+        return self._keys
+
     def find(self, wanted: Int64) -> Int64:
         """Return the row of each wanted key, or NOBODY."""
         if not len(self._keys):

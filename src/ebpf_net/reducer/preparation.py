@@ -75,7 +75,7 @@ def translate_rows(
     rows = _in_scopes(rows, known)
     source = int64_column(told, "source")
     scope = scopes_of_sources(source, known)
-    tellers = Tellers(_of_each(source, collectors), scope, known.addresses.shared)
+    tellers = Tellers(_of_each(source, collectors), scope, known.shared)
     return translate(rows, told, tellers, watched)
 
 
@@ -87,11 +87,11 @@ def _of_each(source: Int64, collectors: Mapping[int, int]) -> Int64:
 
 def _in_scopes(rows: Rows, known: Known) -> Rows:
     """Give rows the scopes that they have before anything is translated."""
-    if not len(known.addresses.shared):
+    if not len(known.shared):
         return rows
     scope = scopes_of(rows, known)
     return with_scopes(
-        rows, adopt_scopes(scope, rows.unscoped_keys, known.cluster_keys, [])
+        rows, adopt_scopes(scope, rows.unscoped_keys, known.place_keys, [])
     )
 
 
@@ -103,7 +103,7 @@ def keep_clusters_apart(
     That may have begun since a row was held or remembered: memory then knows its key in
     the new scope, too. Where clusters cease to share, memory is as it was.
     """
-    if not len(known.addresses.shared) and not rows.int64("scope").any():
+    if not len(known.shared) and not rows.int64("scope").any():
         return rows
     numbers = recent_windows(now)
     parts = [
@@ -111,7 +111,7 @@ def keep_clusters_apart(
         *parts_of(memory.stood_in, numbers),
     ]
     keys = rows.unscoped_keys
-    scope = adopt_scopes(scopes_of(rows, known), keys, known.cluster_keys, parts)
+    scope = adopt_scopes(scopes_of(rows, known), keys, known.place_keys, parts)
     changed = np.flatnonzero(scope != EVERYWHERE)
     for former in (EVERYWHERE, OUTSIDE):
         old = keys.take(changed)
