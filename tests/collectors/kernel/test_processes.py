@@ -57,9 +57,10 @@ def test_a_process_has_one_row_with_its_program():
 @pytest.mark.parametrize(
     "process",
     [
-        process_id(os.getpid(), 5 * 10_000_000),  # another that had the same pid
+        process_id(os.getpid(), 5 * 10_000_000),
         process_id(2**22 - 1, 10**12),
     ],
+    ids=["another that had the same pid", "a pid that is free"],
 )
 def test_the_program_of_another_process_is_not_taken(process):
     table = ProcessTable()
