@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import replace
 
 import numpy as np
@@ -99,6 +100,48 @@ def test_public_addresses_are_seen_from_anywhere_unless_two_claim_them():
     assert with_public.place[-1] == anywhere(1)[0]
     none = np.zeros(5, np.bool_)
     assert rows.with_public(none) is rows
+
+
+def test_the_longest_range_goes_first():
+    rows = held(
+        (0, "10.0.0.0", 0, 0, 0),
+        (0, ADDRESS, 0, 0, 1000),
+        (0, "10.0.0.0", HTTP, 0, 0),
+        (0, "2001:db8::", 0, 0, 0),
+        (0, "2001:db8:0:1::", 0, 0, 0),
+        (1, "0.0.0.0", 0, 0, 0),
+    )
+    names = AddressNames(rows, numbers(96 + 28, 128, 96 + 8, 32, 64, 96))
+    addresses = [ADDRESS, "10.0.0.16", "2001:db8:1::", "2001:db8:0:1::9", "9.9.9.9"]
+    found = {}
+    for place, service in ((0, 0), (0, HTTP), (1, 0)):
+        seen = asked([place] * 5, addresses, service).within(Place.CLUSTER)
+        found[place, service] = names.find(seen, SPAN).tolist()
+    assert found == {
+        (0, 0): [0, NOBODY, 3, 4, NOBODY],
+        (0, HTTP): [0, 2, 3, 4, NOBODY],
+        (1, 0): [5, 5, NOBODY, NOBODY, 5],
+    }
+    earlier = asked([0], [ADDRESS]).within(Place.CLUSTER)
+    assert names.find(earlier, Span(990, 1000)).tolist() == [1]
+
+
+@given(
+    st.lists(st.tuples(st.ip_addresses(v=6), st.integers(0, 128)), min_size=1),
+    st.ip_addresses(v=6),
+)
+def test_ranges_are_those_of_the_library(pairs, address):
+    networks = [
+        ipaddress.ip_network((int(first), length), strict=False)
+        for first, length in pairs
+    ]
+    rows = [(0, str(one.network_address), 0, 0, 0) for one in networks]
+    names = AddressNames(held(*rows), numbers(*(one.prefixlen for one in networks)))
+    around = [one.prefixlen for one in networks if address in one]
+    seen = asked([0], [str(address)], 0).within(Place.CLUSTER)
+    (found,) = names.find(seen, SPAN).tolist()
+    assert (found >= 0) == bool(around)
+    assert not around or networks[found].prefixlen == max(around)
 
 
 def test_ties_are_decided_by_the_texts():

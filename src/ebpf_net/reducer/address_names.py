@@ -20,6 +20,7 @@ from ebpf_net.reducer.lookups import nobody, only_one
 from ebpf_net.reducer.places import Place, address_key, anywhere, place_key
 
 _PORT = 0xFFFF00  # of port and protocol in one number
+_WHOLE = 128  # bits of an address
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,14 @@ class Seen:
     def take(self, index: Int64) -> Seen:
         """Return the chosen ones."""
         return Seen(*(column[index] for column in vars(self).values()))
+
+    def first_of(self, length: int) -> Seen:
+        """Return the first addresses of the ranges of so many bits that they are in."""
+        if length == _WHOLE:
+            return self
+        high = self.high & _mask(min(length, 64))
+        low = self.low & _mask(max(length - 64, 0))
+        return see(self.place, high, low, self.service)
 
     def __len__(self) -> int:
         return len(self.key)
@@ -121,22 +130,31 @@ class Held:
 
 
 class AddressNames:
-    """Finds who was at addresses."""
+    """Finds who was at addresses.
 
-    def __init__(self, held: Held) -> None:
+    ``length`` has the bits of each prefix, of 128, for tables with ranges: their
+    addresses are the first ones then. The longest prefix goes first, then a port.
+    """
+
+    def __init__(self, held: Held, length: Int64 | None = None) -> None:
         service = held.service
-        key = _with_service(held.key, service)
+        if length is None:
+            length = np.full(len(service), _WHOLE, np.int64)
+        key = _with_length(_with_service(held.key, service), length)
         self._claims = Claims(
             Claim(key, held.owner, held.from_ns, held.until_ns, held.tie)
         )
         shape = np.where(service >> 8, _PORT, 0) | np.where(service & 0xFF, 0xFF, 0)
-        self._shapes = sorted(np.unique(shape).tolist(), reverse=True)
+        shapes = np.unique(length << 32 | shape).tolist()
+        self._shapes = [(one >> 32, one & 0xFFFF_FFFF) for one in reversed(shapes)]
 
     def find(self, seen: Seen, span: Span) -> Int64:
-        """Return the owner of each address, or NOBODY; rows with a port go first."""
+        """Return the owner of each address, or NOBODY."""
         found = nobody(len(seen))
-        for shape in self._shapes:
-            key = _with_service(seen.key, seen.service & shape)
+        for length, shape in self._shapes:
+            key = _with_service(seen.first_of(length).key, seen.service & shape)
+            if length != _WHOLE:
+                key = _with_length(key, np.full(len(key), length, np.int64))
             owner = self._claims.find(key, span)
             found = np.where(found >= 0, found, owner)
         return found
@@ -166,3 +184,18 @@ def _with_service(key: Int64, service: Int64) -> Int64:
     key = key.copy()
     key[told] = combine(key[told], service[told])
     return key
+
+
+def _with_length(key: Int64, length: Int64) -> Int64:
+    """Return the keys with the length of their prefix, where that is not all."""
+    ranges = np.flatnonzero(length != _WHOLE)
+    if not len(ranges):
+        return key
+    key = key.copy()
+    key[ranges] = combine(key[ranges], length[ranges])
+    return key
+
+
+def _mask(bits: int) -> int:
+    """Return the mask of the first bits of a signed integer of 64."""
+    return -1 << (64 - bits) if bits else 0
