@@ -25,7 +25,7 @@ from tests.world.kubernetes_control import start_control_plane
 from tests.world.kubernetes_dns import dns_manifests
 from tests.world.kubernetes_host import KubernetesHost
 from tests.world.kubernetes_images import write_dns_image
-from tests.world.kubernetes_link import leave_host
+from tests.world.kubernetes_link import leave_host, other_end
 from tests.world.kubernetes_node import Node
 from tests.world.kubernetes_programs import build_programs
 from tests.world.waiting import wait_until
@@ -70,6 +70,11 @@ class KubernetesCluster:
     def host(self) -> Host:
         """The host of the control plane and of the first node."""
         return self._hosts[0].host
+
+    @property
+    def outer_address(self) -> str:
+        """The address of the test's own network namespace, for nodes and pods."""
+        return other_end(self.api.address)
 
     def add_node(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from tests.world.hosts import Host, run
@@ -16,6 +17,11 @@ def join_host(host: Host) -> str:
     host.ip("address", "add", f"100.127.{number}.2/30", "dev", "test")
     host.ip("link", "set", "test", "up")
     return f"100.127.{number}.2"
+
+
+def other_end(address: str) -> str:
+    """Return the address of the test's end of the link whose host has this one."""
+    return str(IPv4Address(address) - 1)
 
 
 def leave_host(host: Host) -> None:
