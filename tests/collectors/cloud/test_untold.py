@@ -20,38 +20,40 @@ def _told(untold):
 
 def test_what_is_back_before_its_end_was_told_has_not_ended():
     untold = Untold()
-    untold.put_address(address_row("u", _HELD, _RANGE, 5, 9))
-    untold.put_new("u", _HELD)
-    assert _told(untold) == [("u 10.0.0.1", 0, False)]
+    untold.put_address(address_row("a/b/c/u", _HELD, _RANGE, 5, 9))
+    untold.put_new("a/b/c/u", _HELD)
+    assert _told(untold) == [("a/b/c/u 10.0.0.1", 0, False)]
 
 
 def test_what_is_back_before_its_removal_was_told_is_not_removed():
     untold = Untold()
-    untold.remove_address("u 10.0.0.1", address_row("u", _HELD, _RANGE, 5, 9))
-    untold.put_new("u", _HELD)
-    assert _told(untold) == [("u 10.0.0.1", 0, False)]
+    untold.remove_address(
+        "a/b/c/u 10.0.0.1", address_row("a/b/c/u", _HELD, _RANGE, 5, 9)
+    )
+    untold.put_new("a/b/c/u", _HELD)
+    assert _told(untold) == [("a/b/c/u 10.0.0.1", 0, False)]
 
 
 def test_ends_are_kept_for_their_time():
     clock = TurnedClock(1)
     untold, ended = Untold(), Ended(clock, 60, 10)
-    ended.end_interface("u", _HELD, untold)
-    ended.end_address(address_row("u", _HELD, _RANGE, 5, 9), untold)
-    assert _told(untold) == [("u 10.0.0.1", 9, False)]
+    ended.end_interface("a/b/c/u", _HELD, untold)
+    ended.end_address(address_row("a/b/c/u", _HELD, _RANGE, 5, 9), untold)
+    assert _told(untold) == [("a/b/c/u 10.0.0.1", 9, False)]
     assert [*materialize(all_tables({}, ended))] == [
         "cloud_interfaces",
         "cloud_addresses",
     ]
     clock.advance(60_000_000_000)
     ended.settle(untold)
-    assert _told(untold) == [("u 10.0.0.1", 9, True)]
+    assert _told(untold) == [("a/b/c/u 10.0.0.1", 9, True)]
     assert materialize(all_tables({}, ended)) == {}
 
 
 def test_what_is_revived_has_no_end():
     untold, ended = Untold(), Ended(TurnedClock(1), 60, 10)
-    ended.end_interface("u", _HELD, untold)
-    ended.end_address(address_row("u", _HELD, _RANGE, 5, 9), untold)
-    ended.revive("u", ["u 10.0.0.1"])
+    ended.end_interface("a/b/c/u", _HELD, untold)
+    ended.end_address(address_row("a/b/c/u", _HELD, _RANGE, 5, 9), untold)
+    ended.revive("a/b/c/u", ["a/b/c/u 10.0.0.1"])
     assert len(ended) == 0
     assert materialize(all_tables({}, ended)) == {}
