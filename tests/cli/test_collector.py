@@ -87,3 +87,17 @@ def test_runtimes_need_not_be_asked():
     assert options.container_sockets.podman != ()
     options = collector_options(settings("--disable-container-metadata"))
     assert options.container_sockets == RuntimeSockets()
+
+
+def test_whom_the_firmware_names_is_asked_unless_something_else_is_said():
+    options = collector_options(settings()).instance_metadata
+    assert (options.cloud, options.timeout_seconds) == ("auto", 1.0)
+    assert not options.allow_version_1
+    options = collector_options(
+        settings(
+            *("--cloud-metadata", "aws", "--allow-imdsv1"),
+            *("--cloud-metadata-timeout-ms", "250"),
+        )
+    ).instance_metadata
+    assert (options.cloud, options.timeout_seconds) == ("aws", 0.25)
+    assert options.allow_version_1

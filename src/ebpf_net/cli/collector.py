@@ -26,6 +26,9 @@ from ebpf_net.collectors.kernel.container_runtimes import (
     CONTAINERD_SOCKETS,
     RuntimeSockets,
 )
+from ebpf_net.collectors.kernel.instance_metadata_choice import (
+    InstanceMetadataOptions,
+)
 from ebpf_net.collectors.kernel.probes import Signal
 from ebpf_net.collectors.kernel.source import KernelSource, SourceOptions
 from ebpf_net.errors import SettingError
@@ -119,6 +122,12 @@ def collector_options(settings: Settings) -> CollectorOptions:
         leave_out_loopback=settings.disable_loopback,
         max_edges=settings.max_edges,
         container_sockets=_container_sockets(settings),
+        instance_metadata=InstanceMetadataOptions(
+            cloud=settings.cloud_metadata,
+            timeout_seconds=settings.cloud_metadata_timeout_ms / 1000,
+            allow_version_1=settings.allow_imdsv1,
+            host_dir=settings.host_dir,
+        ),
         host_dir=settings.host_dir,
     )
 

@@ -24,7 +24,6 @@ OBSOLETE: Mapping[str, str] = {
     "--bpf-dump-file": "--log-level debug",
     "--disable-http-metrics": "nothing yet: HTTP is not collected",
     "--enable-percentile-latencies": "the histograms tcp.rtt and tcp.connect.duration",
-    "--cloud-metadata-timeout-ms": "nothing yet: no cloud metadata is asked",
     "--enable-flow-logs": "--output json",
     "--force-docker-metadata": "nothing: every container runtime is asked",
     "--disable-nomad-metadata": "--disable-container-metadata",

@@ -2,12 +2,17 @@ import threading
 from dataclasses import replace
 
 import pytest
+from tests.world.metadata_service import Gcp, metadata_server
+from tests.world.waiting import wait_until
 
 from ebpf_net.collectors.hosts import Host, HostLabels
 from ebpf_net.collectors.kernel.collector import (
     CollectorOptions,
     KernelCollector,
     collector_id,
+)
+from ebpf_net.collectors.kernel.instance_metadata_choice import (
+    InstanceMetadataOptions,
 )
 from ebpf_net.intake.batch import BatchKind
 from ebpf_net.intake.decode import decode_tables
@@ -277,3 +282,23 @@ def test_a_large_window_is_sent_in_parts(make_run, monkeypatch):
         [1, 2], [3, 4], [5],
     ]  # fmt: skip
     assert len({batch.header.window_end_ns for batch in run.batches[:3]}) == 1
+
+
+def test_what_the_instance_knows_of_itself_is_told_when_it_is_known(make_run):
+    with metadata_server(Gcp()) as server:
+        options = InstanceMetadataOptions(
+            "gcp", hosts=("127.0.0.1",), port=server.port, notice_seconds=3600
+        )
+        run = make_run(2, instance_metadata=options)
+        run.on_batch = lambda count: wait_until(lambda: len(server.asked) == 10, 10)
+        run.collector.run()
+    told = [
+        row
+        for batch in run.batches
+        for row in decode(batch.body).get("cloud_instances", {}).get("instance_key", [])
+    ]
+    assert told == ["gcp/4520031799277581759"]
+    whole = decode(run.collector.snapshot().body)
+    assert whole["cloud_instances"]["zone_id"] == ["europe-west4-b"]
+    assert len(whole["cloud_instance_addresses"]["address_key"]) == 4
+    assert run.header(2).status["cloud_metadata.answered"] == 10

@@ -29,6 +29,10 @@ from ebpf_net.collectors.kernel.container_runtimes import (
 )
 from ebpf_net.collectors.kernel.edge_parts import MAX_BATCH_ROWS, split_edges
 from ebpf_net.collectors.kernel.edges import EdgeTable
+from ebpf_net.collectors.kernel.instance_metadata import InstanceMetadata
+from ebpf_net.collectors.kernel.instance_metadata_choice import (
+    InstanceMetadataOptions,
+)
 from ebpf_net.collectors.kernel.probes import Signal
 from ebpf_net.collectors.kernel.processes import ProcessTable
 from ebpf_net.collectors.kernel.source import KernelSource
@@ -47,6 +51,7 @@ _LONGEST_HOLD_NS = (
 _OTHER_ENDS_SECONDS = 0.2
 _NAMES_WAIT_SECONDS = 0.2  # once for new containers, to name them in their first rows
 _STEP_NS = _SECOND_NS // 4  # the wall clock moved by more than slewing does
+_STOP_SECONDS = 1.0
 _CAUSES_OF_RECOUNT = ("ring_full", "storage_full", "missed_ends")
 
 
@@ -62,6 +67,10 @@ class CollectorOptions:
     leave_out_loopback: bool = False
     max_edges: int = 100_000
     container_sockets: RuntimeSockets = field(default_factory=RuntimeSockets)
+    instance_metadata: InstanceMetadataOptions = field(
+        default_factory=InstanceMetadataOptions
+    )
+    """Nobody is asked, unless it says so."""
     host_dir: Path | None = None
     cgroup_root: Path | None = None
     """Where cgroup v2 is mounted; None: where it usually is."""
@@ -96,6 +105,7 @@ class KernelCollector:
         self._containers = ContainerRuntimes(
             options.container_sockets, options.host_dir
         )
+        self._metadata = InstanceMetadata(options.instance_metadata, clock.wall_ns)
         self._cgroups = self._make_cgroups()
         self._edges = EdgeTable(options.max_edges)
         self._builder = WindowBuilder(
@@ -116,6 +126,7 @@ class KernelCollector:
     def run(self) -> None:
         """Collect until ``stop``, then hand over the last window and return."""
         try:
+            self._metadata.start()
             self._cgroups.start()
             self._losses = self._source.losses()
             start_ns = self._clock.wall_ns()
@@ -126,7 +137,9 @@ class KernelCollector:
                 start_ns, end_ns = self._collect_window(start_ns, end_ns)
             self._finish_last_window(start_ns)
         finally:
+            self._metadata.stop()
             self._containers.stop()
+            self._metadata.join(_STOP_SECONDS)
 
     def stop(self) -> None:
         """Ask ``run`` to end; returns at once."""
@@ -135,7 +148,7 @@ class KernelCollector:
     def snapshot(self) -> Batch:
         """Return the whole reference tables as a batch."""
         tables = {"hosts": self._options.host.columns(), **self._builder.snapshot()}
-        return self._batches.snapshot(tables)
+        return self._batches.snapshot({**tables, **self._metadata.snapshot()})
 
     def _collect_window(self, start_ns: int, end_ns: int) -> tuple[int, int]:
         """Collect until the window's end, or a stop; return the next window's times."""
@@ -202,6 +215,7 @@ class KernelCollector:
             for name, table in window.references.items()
             if count_rows({name: table})
         }
+        tables |= self._metadata.take_changes()
         edges: list[dict[str, Table]] = [
             {"edges": part.edges, "edge_samples": part.samples}
             for part in split_edges(window.edges, MAX_BATCH_ROWS)
@@ -261,6 +275,7 @@ class KernelCollector:
             "filtered.records": self._builder.filtered_records,
             "clock.steps": self._clock_steps,
             **self._containers.status(),
+            **self._metadata.status(),
             **(self._translation.status() if self._translation else {}),
         }
 
