@@ -86,3 +86,15 @@ def test_rows_of_all_tables_are_counted():
         )
         == 7
     )
+
+
+@pytest.mark.parametrize("length", [0, 1, 1_000, 100_000])
+def test_body_is_one_frame_that_says_its_size(length):
+    body = encode_body({"edges": numeric(EDGES, length)})
+    plain = zstandard.ZstdDecompressor().decompressobj().decompress(body)
+    assert zstandard.get_frame_parameters(body).content_size == len(plain)
+    assert decode(body)["edges"].num_rows == length
+
+
+def test_body_without_tables_says_that_it_has_no_bytes():
+    assert zstandard.get_frame_parameters(encode_body({})).content_size == 0

@@ -113,3 +113,21 @@ def test_labels_have_a_bound_of_their_own():
     labels = '{"a":"' + "x" * 30_000 + '"}'
     rows.put("u", ("u", "one", labels))
     assert (rows.get("u"), rows.cut) == (("u", "one", labels), 0)
+
+
+def test_columns_are_those_of_the_schema():
+    rows = namespaces()
+    rows.put("v", ("v", "two", "{}"))
+    rows.remove("u")
+    table = rows.take_changes()
+    assert list(table) == [name for name, _ in TABLES["kubernetes_namespaces"]]
+    assert len(table) == len(list(table))
+    assert table["name"] == ["two", "one"]
+    assert table["removed"].tolist() == [False, True]
+
+
+def test_columns_do_not_change_with_the_rows():
+    rows = namespaces()
+    table = rows.snapshot()
+    rows.put("u", ("u", "two", "{}"))
+    assert table["name"] == ["one"]

@@ -20,6 +20,8 @@ from nanoarrow.ipc import StreamWriter  # type: ignore[import-untyped]
 from ebpf_net.schema import TABLES
 
 ZSTD_LEVEL = 1
+_CHUNK_BYTES = 1 << 17
+_SIZE_BYTES = 8
 
 NumericColumn = npt.NDArray[Any]
 Table = Mapping[str, NumericColumn | Sequence[str]]
@@ -36,10 +38,53 @@ _TYPES = {
 
 def encode_body(tables: Mapping[str, Table]) -> bytes:
     """Return tables of ``schema.TABLES``, by name and in order, as a batch's body."""
-    out = io.BytesIO()
-    for name, table in tables.items():
-        _write_stream(out, name, table)
-    return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(out.getbuffer())
+    if not tables:
+        return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(b"")
+    frame = _Frame()
+    with io.BufferedWriter(frame, _CHUNK_BYTES) as out:
+        for name, table in tables.items():
+            _write_stream(out, name, table)
+    return frame.content
+
+
+class _Frame(io.RawIOBase):
+    """A zstd frame that says its size, though that is known only when all is written.
+
+    So what is compressed is never in memory as a whole.
+    """
+
+    def __init__(self) -> None:
+        self.content = b""
+        """The frame, once it is closed."""
+        self._compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compressobj()
+        self._compressed = io.BytesIO(bytes(_SIZE_BYTES))
+        self._compressed.seek(_SIZE_BYTES)
+        self._size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, part: Any) -> int:
+        view = memoryview(part).cast("B")
+        self._size += view.nbytes
+        for start in range(0, view.nbytes, _CHUNK_BYTES):
+            chunk = view[start : start + _CHUNK_BYTES]
+            self._compressed.write(self._compressor.compress(chunk))
+        return view.nbytes
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        super().close()
+        self._compressed.write(self._compressor.flush())
+        with self._compressed.getbuffer() as frame:
+            # RFC 8878, section 3.1.1.1: the magic number, a descriptor, the window,
+            # then a size, of 8 bytes if the two highest bits of the descriptor are set.
+            frame[:6] = frame[_SIZE_BYTES : _SIZE_BYTES + 6]
+            frame[4] |= 0xC0
+            frame[6 : 6 + _SIZE_BYTES] = self._size.to_bytes(_SIZE_BYTES, "little")
+        self.content = self._compressed.getvalue()
+        del self._compressor, self._compressed
 
 
 def count_rows(tables: Mapping[str, Table]) -> int:
@@ -56,7 +101,7 @@ def _schema(name: str) -> Any:
     return nanoarrow.c_schema(struct).modify(metadata={"table": name})
 
 
-def _write_stream(out: io.BytesIO, name: str, table: Table) -> None:
+def _write_stream(out: io.BufferedWriter[_Frame], name: str, table: Table) -> None:
     length = _length(table)
     children = [
         _array(type_name, table[column], length) for column, type_name in TABLES[name]
@@ -77,13 +122,22 @@ def _array(type_name: str, column: NumericColumn | Sequence[str], length: int) -
         values = np.packbits(column, bitorder="little") if packed else column
         buffers = [None, np.ascontiguousarray(values)]
     else:
-        texts = [value.encode(errors="replace") for value in column]
+        lengths, content = _encode_texts(column)
         offsets = np.zeros(length + 1, np.int32)
-        np.cumsum([len(text) for text in texts], out=offsets[1:])
-        buffers = [None, offsets, b"".join(texts)]
+        np.cumsum(lengths, out=offsets[1:])
+        buffers = [None, offsets, content]
     return nanoarrow.c_array_from_buffers(
         _TYPES[type_name], length, buffers, null_count=0
     )
+
+
+def _encode_texts(column: Sequence[str]) -> tuple[list[int], bytes]:
+    """Return the length of each text in bytes, and all of them."""
+    together = "".join(column)
+    if together.isascii():  # then there is no need of bytes for each
+        return [len(text) for text in column], together.encode()
+    texts = [value.encode(errors="replace") for value in column]
+    return [len(text) for text in texts], b"".join(texts)
 
 
 def _length(table: Table) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from ebpf_net.schema import TABLES
 MAX_TEXT_LENGTH = 4096
 """Of a text, in characters: the intake refuses a batch for one of 64 KiB."""
 _BOUNDED = ("labels", "annotations")  # JSON, which cannot be cut, and has its own bound
+_REMOVED = "removed"
 
 Row = tuple[str | int | bool, ...]
 """Values in the order of the schema, without ``removed``; the first is the key."""
@@ -34,7 +35,7 @@ class ReferenceRows:
             if kind == "string" and name not in _BOUNDED
         ]
         self._rows: dict[str, Row] = {}
-        self._changed: set[str] = set()
+        self._changed: dict[str, None] = {}  # in the order of what is read
         self._removed: dict[str, Row] = {}
 
     def __len__(self) -> int:
@@ -60,7 +61,7 @@ class ReferenceRows:
             return
         self.cut += cut
         self._rows[key] = row
-        self._changed.add(key)
+        self._changed[key] = None
         self._removed.pop(key, None)
 
     def remove(self, key: str) -> None:
@@ -68,7 +69,7 @@ class ReferenceRows:
         row = self._rows.pop(key, None)
         if row is not None:
             self._removed[key] = row
-            self._changed.discard(key)
+            self._changed.pop(key, None)
 
     def values(self) -> Iterator[Row]:
         """Yield all rows."""
@@ -85,16 +86,17 @@ class ReferenceRows:
 
     def forget_changes(self) -> None:
         """Take all changes as told, as by a snapshot."""
-        self._changed = set()  # a cleared set keeps its memory
+        self._changed = {}  # a cleared one keeps its memory
         self._removed = {}
 
     def tell_again(self, keys: Iterable[object]) -> None:
         """Take the rows of these keys as changed."""
-        self._changed.update(str(key) for key in keys if str(key) in self._rows)
+        told = (str(key) for key in keys)
+        self._changed |= dict.fromkeys(key for key in told if key in self._rows)
 
     def restate(self) -> None:
         """Take all rows as changed."""
-        self._changed = set(self._rows)
+        self._changed = dict.fromkeys(self._rows)
 
     def snapshot(self) -> Table:
         """Return all rows."""
@@ -111,19 +113,36 @@ class ReferenceRows:
         return tuple(values), len(long)
 
     def _to_columns(self, rows: Sequence[Row], kept: int) -> Table:
-        columns: dict[str, NumericColumn | Sequence[str]] = {}
-        for place, (name, kind) in enumerate(self._columns):
-            values = (row[place] for row in rows)
-            columns[name] = _column(values, kind, len(rows))
-        removed = np.ones(len(rows), np.bool_)
-        removed[:kept] = False
-        columns["removed"] = removed
-        return columns
+        return _RowTable(self._columns, rows, kept)
 
 
-def _column(
-    values: Iterable[str | int | bool], kind: str, length: int
-) -> NumericColumn | Sequence[str]:
-    if kind == "string":
-        return [str(value) for value in values]
-    return np.fromiter(values, np.dtype(kind), length)
+class _RowTable(Mapping[str, NumericColumn | Sequence[str]]):
+    """Rows as columns, each of which is made when it is asked for.
+
+    So what is told of many rows needs the memory of one column after the other.
+    """
+
+    def __init__(
+        self, columns: Sequence[tuple[str, str]], rows: Sequence[Row], kept: int
+    ) -> None:
+        self._places = {name: place for place, (name, _) in enumerate(columns)}
+        self._kinds = [kind for _, kind in columns]
+        self._rows = rows
+        self._kept = kept
+
+    def __getitem__(self, name: str) -> NumericColumn | Sequence[str]:
+        if name == _REMOVED:
+            return np.arange(len(self._rows)) >= self._kept
+        place = self._places[name]
+        values = (row[place] for row in self._rows)
+        kind = self._kinds[place]
+        if kind == "string":
+            return [str(value) for value in values]
+        return np.fromiter(values, np.dtype(kind), len(self._rows))
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._places
+        yield _REMOVED
+
+    def __len__(self) -> int:
+        return len(self._kinds) + 1

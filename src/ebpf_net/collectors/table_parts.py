@@ -26,7 +26,7 @@ def split_tables(
             last = int(np.searchsorted(ends, told + left, "right"))
             last = max(last, first + (not part))  # a row that is larger goes alone
             if last > first:
-                part[name] = {key: column[first:last] for key, column in table.items()}
+                part[name] = _slice(table, first, last, len(ends))
                 left -= int(ends[last - 1]) - told
                 first, told = last, int(ends[last - 1])
             if first < len(ends):
@@ -36,16 +36,20 @@ def split_tables(
         yield part
 
 
+def _slice(table: Table, first: int, last: int, length: int) -> Table:
+    if last - first == length:
+        return table
+    return {name: column[first:last] for name, column in table.items()}
+
+
 def _row_bytes(table: Table) -> npt.NDArray[np.int64]:
     """Return how many bytes each row has."""
-    sizes: npt.NDArray[np.int64] | int = 0
+    sizes = np.zeros(len(next(iter(table.values()))), np.int64)
     for column in table.values():
         if isinstance(column, np.ndarray):
-            sizes = sizes + np.full(len(column), column.itemsize, np.int64)
+            sizes += column.itemsize
         else:
-            lengths = np.fromiter(map(_text_bytes, column), np.int64, len(column))
-            sizes = sizes + lengths + np.int64(4)
-    assert not isinstance(sizes, int)
+            sizes += np.fromiter(map(_text_bytes, column), np.int64, len(column)) + 4
     return sizes
 
 
