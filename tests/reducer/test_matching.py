@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebpf_net.reducer.keys import text_key
-from ebpf_net.reducer.matching import Circumstances, Moment, match
+from ebpf_net.reducer.matching import Circumstances, Moment, count_gaps, match
 from ebpf_net.reducer.memory import Memory
 from ebpf_net.reducer.pipeline import Reducer, ReducerOptions
-from ebpf_net.reducer.rows import Rows, concat_rows, make_rows
+from ebpf_net.reducer.rows import Rows, Verdict, concat_rows, make_rows
 from ebpf_net.testing.tables import (
     START_NS,
     WINDOW_NS,
@@ -69,6 +72,34 @@ def test_ends_of_a_link_local_edge_may_be_in_two_namespaces():
         rows, not_held(rows), Memory(), Circumstances(1, Moment.ON_TIME)
     )
     assert matched.peer.tolist() == [1, 0, -1]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ((Verdict.OPEN, Verdict.OPEN), (1, 0)),
+        ((Verdict.COUNTS, Verdict.LEFT_OUT), (0, 1)),
+        ((Verdict.LEFT_OUT, Verdict.COUNTS), (1, 0)),
+    ],
+)
+def test_a_gap_is_covered_only_if_the_other_end_may_decide(verdicts, expected):
+    rows = concat_rows(
+        [
+            rows_of("a", client_row("10.0.0.1", "10.0.0.2", 80)),
+            rows_of("b", server_row("10.0.0.1", "10.0.0.2", 80)),
+        ]
+    )
+    index = rows.edges.schema.get_field_index("verdict")
+    told = pa.array(verdicts, pa.int8())
+    rows = replace(rows, edges=rows.edges.set_column(index, "verdict", told))
+    now = Circumstances(
+        1,
+        Moment.ON_TIME,
+        restarted=frozenset([text_key("a")]),
+        whole=frozenset([text_key("b")]),
+    )
+    matched, _, _ = match(rows, not_held(rows), Memory(), now)
+    assert count_gaps(rows, matched, now) == expected
 
 
 # -- the reference ----------------------------------------------------------------

@@ -85,7 +85,8 @@ class Handovers:
         before = self._window_before(now.number - 1)
         whole = now.whole or frozenset()
         self._last = _Before(now.number, now.told, whole, told)
-        changed = (before.sources | now.told) - (before.whole & whole)
+        steady = whole & before.whole if before.number >= 0 else whole
+        changed = (before.sources | now.told) - steady
         unsteady = changed.union(*self._recent(now.number))
         if changed:
             self._unsteady[now.number] = changed
@@ -186,6 +187,8 @@ def _look_up(
 
 def _find(near: Int64, far: Int64, *wanted: Int64) -> Int64:
     """Return the place of each wanted edge by its near key, else by its far, or -1."""
+    if (far[1:] > far[:-1]).all():  # so no address is on two hosts
+        return find(far, wanted[1])
     result = np.full(len(wanted[0]), -1, np.int64)
     for keys, asked in zip((near, far), wanted, strict=True):
         missing = np.flatnonzero(result < 0)

@@ -108,12 +108,14 @@ def count_gaps(rows: Rows, matched: Matched, now: Circumstances) -> tuple[int, i
     """Count rows of collectors that were away for a part of the window.
 
     First those whose other end was watched all the time; then the others: what happened
-    there meanwhile is in no row.
+    there meanwhile is in no row that counts.
     """
     if not now.restarted or now.moment is not Moment.ON_TIME:
         return 0, 0
+    restarted = is_in(rows.source, now.restarted)
     whole = np.append(is_in(matched.ends.source, now.whole or frozenset()), False)
-    told = whole[matched.peer[is_in(rows.source, now.restarted)]]
+    told = whole[matched.peer[restarted]]
+    told &= rows.int64("verdict")[restarted] != Verdict.COUNTS  # whatever others told
     covered = int(np.count_nonzero(told))
     return covered, len(told) - covered
 
