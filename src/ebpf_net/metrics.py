@@ -320,6 +320,13 @@ INTERNAL_METRICS: tuple[InternalMetric, ...] = (
         "1: the signal is collected, by this attach type; 0: this kernel lacks it.",
     ),
     InternalMetric(
+        "ebpf_net.collector.cloud_metadata",
+        "1",
+        Kind.SUM,
+        ("collector", "host", "result"),
+        "Questions of a collector to its cloud's metadata service, by outcome.",
+    ),
+    InternalMetric(
         "ebpf_net.export.points",
         "1",
         Kind.SUM,

@@ -221,6 +221,18 @@ def test_internal_metrics_tell_losses_and_signals_of_each_collector(service):
     assert points["ebpf_net.connections", ()] == 1
 
 
+def test_internal_metrics_tell_what_came_of_questions_to_a_cloud(service):
+    accept(service, snapshot())
+    header = make_header(0, status={"cloud_metadata.timeout": 3})
+    accept(service, make_batch(header=header))
+    points = {
+        (point.name, point.labels[2:]): point.value
+        for point in service.metrics(end_of(0))
+    }
+    timeouts = (("result", "timeout"),)
+    assert points["ebpf_net.collector.cloud_metadata", timeouts] == 3
+
+
 def test_collector_that_is_long_silent_has_no_metrics_any_more(service):
     accept(service, snapshot())
     accept(service, make_batch(header=make_header(0, status={"lost.ring_full": 3})))

@@ -246,3 +246,7 @@ def _status_points(header: BatchHeader) -> Iterator[InternalPoint]:
                 value,
                 (*labels, ("signal", signal), ("attach", attach)),
             )
+        elif kind == "cloud_metadata":
+            yield InternalPoint(
+                "ebpf_net.collector.cloud_metadata", value, (*labels, ("result", rest))
+            )
