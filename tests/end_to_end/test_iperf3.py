@@ -17,8 +17,8 @@ def test_bytes_equal_the_sequence_numbers_on_the_wire(
     system.start_collector(client)
     system.start_collector(server)
     serving = server.serve(5201, "iperf3", "--server", "--one-off")
-    watching = server.worker()
-    watching.call(wire.watch_wire, server.interface)
+    watching = client.worker()
+    watching.call(wire.watch_wire, client.interface)
     report = json.loads(
         client.run(
             *("iperf3", "--client", server.address, "--json"),
@@ -26,8 +26,8 @@ def test_bytes_equal_the_sequence_numbers_on_the_wire(
         )
     )
     serving.wait()
-    sent = watching.call(wire.read_wire)
     system.finish()
+    sent = watching.call(wire.read_wire)
     forth, back = between(client, server), between(server, client)
     there = sum(one.bytes for one in sent if one.source == client.address)
     here = sum(one.bytes for one in sent if one.source == server.address)
