@@ -13,6 +13,7 @@ from tests.world.hosts import Host
 from tests.world.otel_collector import OtelCollector
 from tests.world.ports import free_port, is_listening
 from tests.world.programs import Program
+from tests.world.waiting import wait_until
 
 _END_SECONDS = 30
 
@@ -128,7 +129,14 @@ class System:
         return sum_samples(self.prometheus_port, name, plain)
 
     def finish(self) -> None:
-        """End collectors, reducer and receiver in turn: each hands over all it has."""
+        """End collectors, reducer and receiver in turn: each hands over all it has.
+
+        Both ends of an edge are read at different moments. What moves in between counts
+        twice, or not at all, if one goes just then: so all have been read when it goes.
+        """
+        if len(self.collectors) > 1:
+            self._wait_until_all_are_heard()  # perhaps of what was read before
+            self._wait_until_all_are_heard()
         for name in list(self.collectors):
             self.stop_collector(name)
         assert self.reducer is not None
@@ -140,6 +148,12 @@ class System:
         """End one collector; it hands over what it has."""
         program = self.collectors.pop(name)
         assert program.stop(_END_SECONDS) == 0, program.read_log()
+
+    def _wait_until_all_are_heard(self) -> None:
+        now = time.monotonic_ns()
+        wait_until(
+            lambda: self._count_heard_since(now) == len(self.collectors), _END_SECONDS
+        )
 
     def _count_heard_since(self, started_ns: int) -> int:
         """Return of how many collectors the reducer had a batch after that time."""
