@@ -1,11 +1,9 @@
-"""Fixtures of tests/world, for every test."""
+"""Fixtures of tests/world, for every test, and which tests may run side by side."""
 
-import os
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
-
-# Tests may run in a cloud: collectors that they start must not ask it.
-os.environ.setdefault("EBPF_NET_CLOUD_METADATA", "none")
 
 # A machine that does something else at the same time is no failure.
 settings.register_profile("ebpf-net", deadline=None)
@@ -17,3 +15,20 @@ pytest_plugins = [
     "tests.world.otel_collector",
     "tests.world.kubernetes_system",
 ]
+
+_OF_THE_KERNEL = tuple(
+    Path(__file__).parent / name for name in ("bpf", "end_to_end", "world")
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Name groups that run one after the other, each in one process.
+
+    There is one cluster, and one kernel whose programs and sockets are counted. All
+    other tests run wherever there is room.
+    """
+    for item in items:
+        if "kubernetes" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("kubernetes"))
+        elif any(item.path.is_relative_to(one) for one in _OF_THE_KERNEL):
+            item.add_marker(pytest.mark.xdist_group("kernel"))
