@@ -42,6 +42,16 @@ def test_find_returns_the_place_or_minus_one(present, wanted):
     assert places == [ordered.index(one) if one in present else -1 for one in wanted]
 
 
+@given(st.integers(1, 600), st.integers(4000, 5000), st.integers(0, 99))
+def test_find_is_the_same_for_many(present, wanted, seed):
+    random = np.random.default_rng(seed)
+    ordered = np.unique(random.integers(-999, 999, present))
+    asked = random.integers(-999, 999, wanted)
+    places = find(ordered, asked)
+    assert np.array_equal(places >= 0, np.isin(asked, ordered))
+    assert np.array_equal(ordered[places[places >= 0]], asked[places >= 0])
+
+
 def test_ends_are_found_by_the_near_key_then_by_the_far_one():
     found, ends = find_ends([known(5, 3, source=1)], keys(3, 9, 9), keys(0, 105, 0))
     assert found.tolist() == [True, True, False]

@@ -18,6 +18,9 @@ from ebpf_net.reducer.keys import Bool, EdgeKeys, Int64
 RECENT_WINDOWS = 4
 """How long an end that had a row counts as known without having another."""
 
+_MANY_WANTED, _MANY_KEYS = 4096, 256
+"""From where on it is faster to sort what is looked up."""
+
 MEMORY_FIELDS = ("clients", "stood_in", "endpoints")
 """What is known of each window: fields of Learned, and of Memory by window."""
 
@@ -98,6 +101,16 @@ def find(sorted_keys: Int64, wanted: Int64) -> Int64:
     """Return the place of each wanted key in the sorted ones, or -1."""
     if not len(sorted_keys):
         return np.full(len(wanted), -1, np.int64)
+    if len(wanted) < _MANY_WANTED or len(sorted_keys) < _MANY_KEYS:
+        return _find(sorted_keys, wanted)
+    # In order, each search begins in the cache where the one before has ended.
+    order = np.argsort(wanted)
+    place = np.empty(len(wanted), np.int64)
+    place[order] = _find(sorted_keys, wanted[order])
+    return place
+
+
+def _find(sorted_keys: Int64, wanted: Int64) -> Int64:
     place = np.searchsorted(sorted_keys, wanted)
     np.minimum(place, len(sorted_keys) - 1, out=place)
     return np.where(sorted_keys[place] == wanted, place, -1)
