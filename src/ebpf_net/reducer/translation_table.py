@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from ebpf_net.reducer.keys import Bool, Int64, combine
 from ebpf_net.reducer.lookups import Lookup
+from ebpf_net.reducer.memory import find
 from ebpf_net.reducer.rows import int64_column
 from ebpf_net.reducer.scopes import EVERYWHERE
 from ebpf_net.reducer.watched import Watched
@@ -53,12 +54,8 @@ class Steps:
         asked, seen = key("service", "client"), key("server", "outer")
         is_own = watched.on_host(combine(*_pair(translations, "client")), tellers.host)
         chosen = np.flatnonzero((asked != seen) & ~is_own)
-        order = chosen[np.lexsort((seen[chosen], asked[chosen]))]
-        first = np.ones(len(order), np.bool_)
-        first[1:] = (asked[order][1:] != asked[order][:-1]) | (
-            seen[order][1:] != seen[order][:-1]
-        )
-        order = order[first]
+        order = chosen[_first_of_each(combine(asked[chosen], seen[chosen]))]
+        order = order[np.argsort(asked[order])]
         return Steps(asked[order], seen[order], translations.take(order))
 
     def addresses(self, end: str) -> Int64:
@@ -79,10 +76,11 @@ class Passages:
     @staticmethod
     def of(steps: Steps) -> Passages:
         """Connect the steps."""
-        nodes, place = np.unique(
-            np.concatenate([steps.asked, steps.seen]), return_inverse=True
-        )
-        start, end = place[: len(steps.asked)], place[len(steps.asked) :]
+        ends = np.sort(np.concatenate([steps.asked, steps.seen]))
+        begins = np.ones(len(ends), np.bool_)
+        begins[1:] = ends[1:] != ends[:-1]
+        nodes = ends[begins]
+        start, end = find(nodes, steps.asked), find(nodes, steps.seen)
         part = np.arange(len(nodes))
         while True:
             least = np.minimum(part[start], part[end])
@@ -112,6 +110,15 @@ class Passages:
         towards[own], step[own] = other, np.arange(len(own))
         towards[degree != 1] = -1
         return towards, step
+
+
+def _first_of_each(keys: Int64) -> Int64:
+    """Return the first place of each distinct key."""
+    order = np.argsort(keys)
+    in_order = keys[order]
+    begins = np.ones(len(keys), np.bool_)
+    begins[1:] = in_order[1:] != in_order[:-1]
+    return np.minimum.reduceat(order, np.flatnonzero(begins)) if len(keys) else order
 
 
 def _scopes(tellers: Tellers, *ends: tuple[Int64, Int64]) -> Int64:
