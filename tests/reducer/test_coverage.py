@@ -79,6 +79,14 @@ def test_other_collectors_do_not_fill_a_gap():
     assert not has_gap((3, 13, 20))
 
 
+def test_who_told_of_two_windows_was_there_as_they_parted():
+    coverage = Coverage()
+    for number, source in ((1, 1), (2, 1), (1, 2), (2, 3)):
+        coverage.put(number, source, make_header(number))
+    assert coverage.crossed(2) == {1}
+    assert coverage.crossed(1) == coverage.crossed(3) == frozenset()
+
+
 def test_forgotten_windows_are_not_known():
     coverage = Coverage()
     coverage.put(1, 1, make_header())

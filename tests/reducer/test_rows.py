@@ -72,6 +72,14 @@ def test_ends_are_turned_to_client_and_server():
     assert len(set(rows.keys.near.tolist())) == 1
 
 
+def test_any_volume_is_movement():
+    counted = ("bytes_received", "packets_sent", "packets_received", "opened", "closed")
+    edges = [client_row("10.0.0.1", "10.0.0.2", 80, **{name: 1}) for name in counted]
+    edges.append(client_row("10.0.0.1", "10.0.0.2", 80, open=1, rtt_count=1))
+    rows = make_rows(make_table("edges", edges), make_table("edge_samples", []), 1, 1)
+    assert rows.moved.tolist() == [True] * len(counted) + [False]
+
+
 def test_rows_of_a_version_with_other_columns_are_as_this_one_has_them():
     rows = make_rows(
         make_table("edges", [client_row("10.0.0.1", "10.0.0.2", 80, bytes_sent=5)]),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from ebpf_net.reducer.pipeline import Reducer
 from ebpf_net.reducer.reference import KEEP_WINDOWS
-from ebpf_net.reducer.sources import Source, superseded_sources
+from ebpf_net.reducer.sources import Source, same_collectors, superseded_sources
 from ebpf_net.reducer.state import read_state
 from ebpf_net.testing.tables import WINDOW_NS, make_batch, make_header
 
@@ -18,6 +18,11 @@ def test_process_is_superseded_when_the_next_has_told_of_a_window_since():
     assert superseded(former, Source("b", first=7, last=8)) == []
     # Two that run at once, as of a copied machine.
     assert superseded(former, Source("a", first=2, last=7)) == []
+
+
+def test_processes_of_a_collector_go_together():
+    sources = {1: Source("a"), 2: Source("b"), 3: Source("a"), 4: Source("c")}
+    assert same_collectors(frozenset({3, 4, 5}), sources) == {1, 3, 4}
 
 
 def test_rows_of_a_replaced_process_are_kept_for_late_edges_only():
