@@ -59,8 +59,9 @@ class _Server:
             self.pending[connection] + len(data), self.request_bytes
         )
         self.pending[connection] = rest
-        connection.sendall(self.reply * requests)
+        # First, for a client that asks as soon as it has its answer.
         self.served.bytes_sent += len(self.reply) * requests
+        connection.sendall(self.reply * requests)
 
 
 _servers: list[_Server] = []
