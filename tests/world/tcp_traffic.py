@@ -26,6 +26,7 @@ class _Server:
     listener: socket.socket
     request_bytes: int
     reply: bytes
+    closes: bool
     served: Served = field(default_factory=Served)
     pending: dict[socket.socket, int] = field(default_factory=dict)
 
@@ -50,9 +51,7 @@ class _Server:
     ) -> None:
         data = connection.recv(1 << 16)
         if not data:
-            selector.unregister(connection)
-            self.pending.pop(connection)
-            connection.close()
+            self._close(selector, connection)
             return
         self.served.bytes_received += len(data)
         requests, rest = divmod(
@@ -62,17 +61,36 @@ class _Server:
         # First, for a client that asks as soon as it has its answer.
         self.served.bytes_sent += len(self.reply) * requests
         connection.sendall(self.reply * requests)
+        if requests and self.closes:
+            self._close(selector, connection)
+
+    def _close(
+        self, selector: selectors.BaseSelector, connection: socket.socket
+    ) -> None:
+        selector.unregister(connection)
+        self.pending.pop(connection)
+        connection.close()
 
 
 _servers: list[_Server] = []
 _connections: list[socket.socket] = []
 
 
-def serve(address: str, port: int, request_bytes: int, reply_bytes: int) -> None:
-    """Answer each ``request_bytes`` on each connection with ``reply_bytes``."""
+def serve(
+    address: str,
+    port: int,
+    request_bytes: int,
+    reply_bytes: int,
+    *,
+    closes: bool = False,
+) -> None:
+    """Answer each ``request_bytes`` on each connection with ``reply_bytes``.
+
+    A server that ``closes`` does so after its first answer, before the client.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.create_server((address, port), family=family, backlog=4096)
-    server = _Server(listener, request_bytes, bytes(reply_bytes))
+    server = _Server(listener, request_bytes, bytes(reply_bytes), closes)
     _servers.append(server)
     threading.Thread(target=server.run, daemon=True).start()
 
@@ -123,6 +141,25 @@ def make_short_connections(
         with socket.create_connection((address, port), 30) as connection:
             connection.sendall(request)
             _read_exactly(connection, reply_bytes)
+
+
+def reuse_ports(
+    source: str,
+    ports: list[int],
+    address: str,
+    port: int,
+    count: int,
+    request_bytes: int,
+    reply_bytes: int,
+) -> None:
+    """From some ports in turn: one request each, ``count`` times. The server closes."""
+    request = bytes(request_bytes)
+    for number in range(count):
+        local = (source, ports[number % len(ports)])
+        with socket.create_connection((address, port), 30, local) as connection:
+            connection.sendall(request)
+            _read_exactly(connection, reply_bytes)
+            assert not connection.recv(1)
 
 
 def limit_syn_retries(count: int) -> None:

@@ -18,6 +18,7 @@ from tests.collectors.kernel.conntrack_messages import (
 )
 
 from ebpf_net.collectors.kernel.conntrack import (
+    NOT_FIRST,
     ConntrackTable,
     Listening,
     Outcome,
@@ -68,7 +69,10 @@ def ask(
     cookie: int = 0,
     is_closing: bool = False,
 ) -> tuple[int, Told]:
-    """Ask about the socket at the packet's source, or its destination if a server."""
+    """Ask about the socket at the packet's source, or its destination if a server.
+
+    Sockets with a cookie began at 1000 or later, if not asked about before.
+    """
     ends = [packet.source.split(), packet.dest.split()]
     if role == Role.SERVER:
         ends.reverse()
@@ -82,6 +86,7 @@ def ask(
             netns=np.array([netns], np.uint32),
             from_ns=np.array([time_ns], np.uint64),
             until_ns=np.array([time_ns], np.uint64),
+            fresh_ns=np.array([1000 if cookie else NOT_FIRST], np.uint64),
             cookies=np.array([cookie], np.uint64),
             roles=np.array([role], np.uint8),
             are_closing=np.array([is_closing]),
@@ -267,6 +272,63 @@ def test_closed_connection_begins_again_by_an_event_and_not_by_a_dump(
     hear(table, ASKED, MADE, flags=flags, times=(2000, 3000))
     assert len(table) == 1
     assert ask(table, MADE, Role.SERVER, time_ns=100 * 10**9)[0] == outcome
+
+
+def reuse(table: ConntrackTable, servers: str, netns: int = HOST) -> None:
+    """Hear of connections from one port, after another, to servers by their digits."""
+    for digit in servers:
+        hear(table, ASKED, to_server(digit), netns, times=(1000, 2000))
+
+
+def to_server(digit: str) -> Packet:
+    return Packet(ASKED.source, f"10.0.0.{digit} 8080")
+
+
+def ask_each(table: ConntrackTable, count: int, **question: int) -> str:
+    """Ask about sockets that came one after the other; return the servers' digits."""
+    answers = [
+        ask(table, ASKED, Role.CLIENT, time_ns=1500, cookie=77 + number, **question)
+        for number in range(count)
+    ]
+    return "".join(told[3].removesuffix(" 8080")[-1] for _, told in answers)
+
+
+@pytest.mark.parametrize("servers", ["2", "23", "232", "2223", "2332", "333322"])
+def test_port_that_is_used_again_at_once_has_the_servers_in_their_order(
+    table: ConntrackTable, servers: str
+) -> None:
+    reuse(table, servers)
+    assert ask_each(table, len(servers)) == servers
+
+
+def test_socket_that_was_asked_about_keeps_its_server(table: ConntrackTable) -> None:
+    reuse(table, "2")
+    assert ask_each(table, 1) == "2"
+    hear(table, ASKED, to_server("3"), times=(1000, 3000))
+    assert ask_each(table, 2) == "23"
+
+
+def test_connections_from_before_are_not_those_of_new_sockets(
+    table: ConntrackTable,
+) -> None:
+    hear(table, ASKED, to_server("4"), times=(0, 900))
+    reuse(table, "23")
+    assert ask_each(table, 2) == "23"
+
+
+def test_dump_and_event_of_one_connection_are_one_use(table: ConntrackTable) -> None:
+    hear(table, ASKED, to_server("2"), flags=IN_DUMP, times=(1000, 1100))
+    reuse(table, "23")
+    assert ask_each(table, 2) == "23"
+
+
+def test_closing_does_not_end_the_connection_that_follows(
+    table: ConntrackTable,
+) -> None:
+    reuse(table, "22")
+    assert ask(
+        table, ASKED, Role.CLIENT, time_ns=1500, cookie=77, is_closing=True
+    ) == ask(table, ASKED, Role.CLIENT, time_ns=100 * 10**9, cookie=78)
 
 
 def test_full_table_forgets_and_counts_live_ones(table: ConntrackTable) -> None:

@@ -27,6 +27,7 @@ struct ebn_sockets {
     const uint32_t *netns;
     const uint64_t *from_ns;
     const uint64_t *until_ns;
+    const uint64_t *fresh_ns;
     const uint64_t *cookies;
     const uint8_t *roles;
     const uint8_t *are_closing;

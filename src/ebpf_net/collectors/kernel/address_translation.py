@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 from ebpf_net.collectors.kernel.connection_ends import ConnectionEnds, true_ends
 from ebpf_net.collectors.kernel.conntrack import (
+    BEFORE_ALL,
+    NOT_FIRST,
     ConntrackTable,
     Listening,
     Outcome,
@@ -52,6 +54,7 @@ _LOOK_HARDER_EVERY_WINDOWS = 60
 _KEEP_ENDED_NS = 30_000_000_000  # for sockets that outlive their connection's entry
 _ALWAYS = Nat.NFTABLES | Nat.IPTABLES | Nat.IPVS
 _ENDED = TcpFlag.CLOSED | TcpFlag.FAILED
+_FIRST = TcpFlag.OPENED | TcpFlag.FAILED
 _END_OF_TIME = np.iinfo(np.uint64).max
 
 
@@ -104,7 +107,7 @@ class AddressTranslation:
         self._host = 0
         self._looks = 0
         self._since_ns = self._now_ns = monotonic_ns()  # the last two times we listened
-        self._udp_since_ns = self._now_ns
+        self._udp_since_ns = self._looked_ns = self._scanned_ns = self._now_ns
         self._refused: set[int] = set()
         self._moved: set[int] = set()  # namespaces whose file is of another one now
         self._unresolved = 0
@@ -119,6 +122,7 @@ class AddressTranslation:
     def look(self) -> None:
         """Find the namespaces that translate now; call it once a window."""
         self._looks += 1
+        self._looked_ns = self._monotonic_ns()
         self._reach.begin_window()
         self._find()
         for netns in self._to_check():
@@ -146,6 +150,7 @@ class AddressTranslation:
             netns=records["netns"],
             from_ns=records["time_ns"],
             until_ns=records["time_ns"],
+            fresh_ns=self._began_after(records),
             cookies=records["cookie"],
             roles=roles.astype(np.uint8),
             are_closing=(records["flags"] & _ENDED) != 0,
@@ -166,6 +171,7 @@ class AddressTranslation:
             netns=values["netns"],
             from_ns=np.full(keys.size, since_ns, np.uint64),
             until_ns=np.full(keys.size, _END_OF_TIME, np.uint64),
+            fresh_ns=np.full(keys.size, NOT_FIRST, np.uint64),
             cookies=np.zeros(keys.size, np.uint64),
             roles=values["role"],
             are_closing=np.zeros(keys.size, np.bool_),
@@ -178,6 +184,7 @@ class AddressTranslation:
         # What one namespace tells may go on in another one that was asked before.
         self.listen()
         self.listen()
+        self._scanned_ns = self._looked_ns
         every = self._looks % _TIDY_EVERY_WINDOWS == 0
         before_ns = max(0, self._since_ns - 1)
         told = self._connections.tell(self._host, before_ns, every=every)
@@ -241,6 +248,18 @@ class AddressTranslation:
         for netns, place in list(self._places.items()):
             if netns in moved or not place.checked:
                 self._check(netns, place)
+
+    def _began_after(self, records: Records) -> npt.NDArray[np.uint64]:
+        """Return a time before the connections of first records began.
+
+        Those that were there at the last window's scan, after its look, had it there.
+        """
+        before_ns = records["connect_us"].astype(np.uint64) * 1000
+        scanned_ns = np.uint64(self._scanned_ns)
+        began_ns = scanned_ns - np.minimum(before_ns, scanned_ns)
+        began_ns[(records["flags"] & _FIRST) == 0] = NOT_FIRST
+        began_ns[(records["flags"] & TcpFlag.ADOPTED) != 0] = BEFORE_ALL
+        return began_ns
 
     def _resolve(self, records: Records, sockets: Sockets) -> ConnectionEnds | None:
         translations, outcomes = self._connections.resolve(sockets, self._host)

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
 
 /* From client to server; ports in host byte order, IPv4 as ::ffff:a.b.c.d. */
 struct tuple {
@@ -41,13 +42,18 @@ struct entry {
 	struct tuple after;
 	uint64_t began_ns;   /* not before; 0: was there when we came */
 	uint64_t ended_ns;   /* not after; 0: is there */
-	uint64_t cookies[2]; /* of the sockets that were found here: client's, server's */
+	uint64_t cookies[2]; /* of the sockets that were found here last: client's, server's */
+	uint64_t heard_ns;   /* when its last connection was; 0: was there when we came */
+	uint64_t born;	     /* counts up in the order of events */
+	uint32_t uses;	     /* connections: a port that is used again may find it */
+	uint32_t claims[2];  /* sockets that were found, at each end */
 	uint32_t netns;
 	uint32_t next[2]; /* in the chains by `before` and by `after` */
 	uint32_t dump;	  /* in which it was seen last */
 	bool taken;
 	bool is_private; /* nobody in its namespace is wanted: told only if asked for */
 	bool told;
+	bool from_dump; /* its event may be yet to come */
 	bool recent; /* since the hand of the clock came by */
 };
 
@@ -69,6 +75,7 @@ struct ebn_conntrack {
 	uint64_t count;
 	uint64_t evicted; /* live ones, since the start */
 	uint64_t events;
+	uint64_t born;
 };
 
 struct ebn_translation {
@@ -255,6 +262,14 @@ static struct entry *find_present(struct ebn_conntrack *table, const struct hear
 	return NULL;
 }
 
+static void use_again(struct entry *entry, uint64_t now_ns)
+{
+	entry->uses += !entry->from_dump;
+	entry->from_dump = false;
+	entry->heard_ns = now_ns;
+	entry->ended_ns = 0;
+}
+
 static void add(struct ebn_conntrack *table, const struct heard *heard)
 {
 	struct entry *entry = find_present(table, heard);
@@ -264,9 +279,9 @@ static void add(struct ebn_conntrack *table, const struct heard *heard)
 		if (is_equal(&entry->after, &heard->after)) {
 			entry->dump = table->dump;
 			entry->is_private = heard->listening.is_private;
-			/* A port is used again; a dump only shows what waits to be forgotten. */
+			/* A dump only shows what waits to be forgotten. */
 			if (!heard->in_dump)
-				entry->ended_ns = 0;
+				use_again(entry, heard->listening.now_ns);
 			return;
 		}
 		entry->ended_ns = heard->listening.now_ns;
@@ -278,6 +293,12 @@ static void add(struct ebn_conntrack *table, const struct heard *heard)
 	*entry = (struct entry){.before = heard->before,
 				.after = heard->after,
 				.began_ns = heard->listening.since_ns,
+				.heard_ns = heard->listening.since_ns || !heard->in_dump
+						    ? heard->listening.now_ns
+						    : 0,
+				.born = ++table->born,
+				.uses = 1,
+				.from_dump = heard->in_dump,
 				.netns = heard->listening.netns,
 				.dump = table->dump,
 				.is_private = heard->listening.is_private,
@@ -466,6 +487,20 @@ static int ebn_conntrack_take(struct ebn_conntrack *table, const char *bytes, si
 	return take_datagram(table, (struct span){bytes, bytes + size}, &heard);
 }
 
+/* What was read has happened by now: while we read, more may come. */
+static struct ebn_listening until_now(const struct ebn_listening *listening)
+{
+	struct ebn_listening until = *listening;
+	struct timespec now;
+	uint64_t now_ns;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	now_ns = now.tv_sec * 1000000000ull + now.tv_nsec;
+	if (until.now_ns < now_ns)
+		until.now_ns = now_ns;
+	return until;
+}
+
 enum {
 	AT_ONCE = 32,
 	EVENT_BYTES = 2048
@@ -488,9 +523,10 @@ static int ebn_conntrack_drain(struct ebn_conntrack *table, int netlink,
 	}
 	for (;;) {
 		int count = recvmmsg(netlink, messages, AT_ONCE, MSG_DONTWAIT, NULL);
+		struct ebn_listening until = until_now(listening);
 
 		for (int i = 0; i < count; i++)
-			ebn_conntrack_take(table, buffers[i], messages[i].msg_len, listening);
+			ebn_conntrack_take(table, buffers[i], messages[i].msg_len, &until);
 		if (count > 0 || (count < 0 && errno == EINTR))
 			continue;
 		if (count < 0 && errno == ENOBUFS) {
@@ -511,9 +547,10 @@ static int ebn_conntrack_read_dump(struct ebn_conntrack *table, int netlink,
 
 	while (result == MORE) {
 		ssize_t count = recv(netlink, bytes, size, 0);
+		struct ebn_listening until = until_now(listening);
 
 		if (count > 0)
-			result = ebn_conntrack_take(table, bytes, count, listening);
+			result = ebn_conntrack_take(table, bytes, count, &until);
 		else if (count == 0 || errno != EINTR)
 			result = count == 0 ? -EIO : -errno;
 	}
@@ -575,19 +612,27 @@ enum {
  */
 static const uint64_t LINGER_NS = 60000000000ull;
 
+static const uint64_t NOT_FIRST = UINT64_MAX;
+
 struct question {
 	uint32_t netns;	  /* of the socket */
 	uint32_t host;	  /* of the first process */
 	uint64_t from_ns; /* the time that is asked about */
 	uint64_t until_ns;
-	uint64_t cookie; /* 0: asked about once */
-	int end;	 /* CLIENT or SERVER */
+	uint64_t fresh_ns; /* its connection began later; NOT_FIRST: it was asked about before */
+	uint64_t cookie;   /* 0: asked about once */
+	int end;	   /* CLIENT or SERVER */
 	bool is_closing;
 };
 
+static bool is_known(const struct entry *entry, const struct question *question)
+{
+	return question->cookie && entry->cookies[question->end - 1] == question->cookie;
+}
+
 static bool is_valid(const struct entry *entry, const struct question *question)
 {
-	if (question->cookie && entry->cookies[question->end - 1] == question->cookie)
+	if (is_known(entry, question))
 		return true; /* as we said before, whatever became of it */
 	return entry->began_ns <= question->until_ns &&
 	       (!entry->ended_ns || question->from_ns <= entry->ended_ns);
@@ -605,15 +650,27 @@ static int rank_of(const struct entry *entry, uint32_t own, uint32_t host)
 	return entry->is_private ? WORST_RANK : 2;
 }
 
+static bool is_waiting(const struct entry *entry, const struct question *question)
+{
+	return entry->heard_ns >= question->fresh_ns &&
+	       entry->claims[question->end - 1] < entry->uses;
+}
+
+/*
+ * A port may be used several times between two looks. Events and sockets come in the order of
+ * their connections: of entries whose sockets have yet to come, the first one is meant.
+ */
 static bool is_better(const struct entry *entry, const struct entry *best,
 		      const struct question *question)
 {
-	if (question->cookie) {
-		bool known = entry->cookies[question->end - 1] == question->cookie;
+	bool known = is_known(entry, question), waiting = is_waiting(entry, question);
 
-		if (known != (best->cookies[question->end - 1] == question->cookie))
-			return known;
-	}
+	if (known != is_known(best, question))
+		return known;
+	if (waiting != is_waiting(best, question))
+		return waiting;
+	if (waiting)
+		return entry->born < best->born;
 	if (!entry->ended_ns != !best->ended_ns)
 		return !entry->ended_ns;
 	return entry->began_ns > best->began_ns;
@@ -658,6 +715,22 @@ static struct entry *find(struct ebn_conntrack *table, enum side side, const str
 	return best;
 }
 
+static void claim(struct entry *entry, const struct question *question)
+{
+	int end = question->end - 1;
+
+	entry->recent = true;
+	if (question->cookie && question->fresh_ns != NOT_FIRST && !is_known(entry, question)) {
+		entry->cookies[end] = question->cookie;
+		entry->claims[end]++;
+	}
+	if (!question->is_closing || entry->ended_ns)
+		return;
+	/* Another connection of the same ends may have begun since. */
+	if (!question->cookie || entry->claims[end] >= entry->uses)
+		entry->ended_ns = question->until_ns + LINGER_NS;
+}
+
 /* Follow a packet through namespaces: forth from BEFORE, back from AFTER. How many it met. */
 static int follow(struct ebn_conntrack *table, enum side side, struct tuple *tuple,
 		  const struct question *question, uint32_t own, uint32_t not_in, bool *ambiguous)
@@ -669,11 +742,7 @@ static int follow(struct ebn_conntrack *table, enum side side, struct tuple *tup
 
 		if (!entry)
 			break;
-		if (question->cookie)
-			entry->cookies[question->end - 1] = question->cookie;
-		if (question->is_closing && !entry->ended_ns)
-			entry->ended_ns = question->until_ns + LINGER_NS;
-		entry->recent = true;
+		claim(entry, question);
 		*tuple = *tuple_of(entry, !side);
 		not_in = entry->netns;
 		own = 0;
@@ -756,6 +825,7 @@ struct ebn_sockets {
 	const uint32_t *netns;
 	const uint64_t *from_ns;
 	const uint64_t *until_ns;
+	const uint64_t *fresh_ns;
 	const uint64_t *cookies;
 	const uint8_t *roles;
 	const uint8_t *are_closing;
@@ -774,6 +844,7 @@ static int resolve_as(struct ebn_conntrack *table, const struct ebn_sockets *soc
 				    .host = sockets->host_netns,
 				    .from_ns = sockets->from_ns[i],
 				    .until_ns = sockets->until_ns[i],
+				    .fresh_ns = sockets->fresh_ns[i],
 				    .cookie = sockets->cookies[i],
 				    .is_closing = sockets->are_closing[i],
 				    .end = end};
@@ -805,7 +876,10 @@ static uint64_t ebn_conntrack_tell(struct ebn_conntrack *table, uint64_t before_
 				   uint32_t host_netns, struct ebn_translation *translations,
 				   uint64_t room, uint32_t *position)
 {
-	struct question question = {.host = host_netns, .until_ns = UINT64_MAX, .end = CLIENT};
+	struct question question = {.host = host_netns,
+				    .until_ns = UINT64_MAX,
+				    .fresh_ns = NOT_FIRST,
+				    .end = CLIENT};
 	uint64_t written = 0;
 
 	for (; *position < table->used && written < room; ++*position) {

@@ -35,6 +35,10 @@ TRANSLATION = np.dtype(
 Translations = npt.NDArray[Any]
 _TELL_AT_ONCE = 4096
 
+NOT_FIRST = np.uint64(np.iinfo(np.uint64).max)
+BEFORE_ALL = np.uint64(NOT_FIRST - np.uint64(1))
+"""Of sockets that were there before anything was heard: no entry is as fresh."""
+
 
 class Outcome(IntEnum):
     """What is known of a socket's ends."""
@@ -50,6 +54,8 @@ class Sockets:
     """Columns: what the sockets see, and the time (CLOCK_MONOTONIC) they saw it.
 
     ``cookies`` of those that are asked about again must be answered alike; else 0.
+    Those that nobody asked about before began after ``fresh_ns``, or BEFORE_ALL; the
+    others have NOT_FIRST.
     """
 
     local: npt.NDArray[np.uint8]
@@ -59,6 +65,7 @@ class Sockets:
     netns: npt.NDArray[np.uint32]
     from_ns: npt.NDArray[np.uint64]
     until_ns: npt.NDArray[np.uint64]
+    fresh_ns: npt.NDArray[np.uint64]
     cookies: npt.NDArray[np.uint64]
     roles: npt.NDArray[np.uint8]
     are_closing: npt.NDArray[np.bool_]
@@ -188,6 +195,7 @@ _COLUMNS = {
     "netns": "uint32_t *",
     "from_ns": "uint64_t *",
     "until_ns": "uint64_t *",
+    "fresh_ns": "uint64_t *",
     "cookies": "uint64_t *",
     "roles": "uint8_t *",
     "are_closing": "uint8_t *",
