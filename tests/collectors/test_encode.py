@@ -6,7 +6,8 @@ import pytest
 import zstandard
 
 from ebpf_net.collectors.encode import count_rows, encode_body
-from ebpf_net.schema import EDGE_SAMPLES, EDGES, PROCESSES
+from ebpf_net.intake.decode import Limits, decode_tables
+from ebpf_net.schema import EDGE_SAMPLES, EDGES, PROCESSES, REFERENCE_KEYS
 
 ARROW_TYPES = {"bool": pa.bool_()}
 
@@ -98,3 +99,20 @@ def test_body_is_one_frame_that_says_its_size(length):
 
 def test_body_without_tables_says_that_it_has_no_bytes():
     assert zstandard.get_frame_parameters(encode_body({})).content_size == 0
+
+
+@pytest.mark.parametrize("length", [2048, 2049, 50_000])
+def test_many_texts_are_few_record_batches(length):
+    processes = numeric(PROCESSES, length)
+    processes["comm"] = [f"program {number}" for number in range(length)]
+    processes["executable"] = ["größe"] * length
+    tables = decode_tables(encode_body({"processes": processes}))
+    assert tables["processes"]["comm"].to_pylist() == processes["comm"]
+    assert tables["processes"]["executable"].unique().to_pylist() == ["größe"]
+    assert tables["processes"]["process_id"].to_pylist() == list(range(length))
+    assert tables["processes"]["comm"].num_chunks <= 6
+
+
+def test_all_tables_of_a_cluster_are_not_too_many_record_batches():
+    reference = [name for name in REFERENCE_KEYS if name.startswith("kubernetes_")]
+    assert 6 * len(reference) <= Limits().record_batches

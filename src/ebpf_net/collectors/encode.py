@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import nanoarrow  # type: ignore[import-untyped]  # it has no stubs
 import numpy as np
-import numpy.typing as npt
 import zstandard
 from nanoarrow.ipc import StreamWriter  # type: ignore[import-untyped]
 
+from ebpf_net.collectors.row_table import NumericColumn, Table, slice_table
 from ebpf_net.schema import TABLES
+
+__all__ = ["NumericColumn", "Table", "count_rows", "encode_body"]
 
 ZSTD_LEVEL = 1
 _CHUNK_BYTES = 1 << 17
 _SIZE_BYTES = 8
-
-NumericColumn = npt.NDArray[Any]
-Table = Mapping[str, NumericColumn | Sequence[str]]
+_PIECE_ROWS, _MAX_PIECES = 2048, 6
 
 _TYPES = {
     "int64": nanoarrow.int64(),
@@ -102,14 +102,33 @@ def _schema(name: str) -> Any:
 
 
 def _write_stream(out: io.BufferedWriter[_Frame], name: str, table: Table) -> None:
+    with StreamWriter.from_writable(out) as writer:
+        for piece in _pieces(name, table):
+            writer.write_stream(_batch(name, piece))
+
+
+def _pieces(name: str, table: Table) -> Iterator[Table]:
+    """Yield what becomes one record batch each: texts are copied, and not all at once.
+
+    There are few of them, as the intake takes 64 of all tables of a body.
+    """
+    length = _length(table)
+    if length <= _PIECE_ROWS or "string" not in dict(TABLES[name]).values():
+        yield table
+        return
+    rows = max(_PIECE_ROWS, -(-length // _MAX_PIECES))
+    for first in range(0, length, rows):
+        yield slice_table(table, first, first + rows)
+
+
+def _batch(name: str, table: Table) -> Any:
     length = _length(table)
     children = [
         _array(type_name, table[column], length) for column, type_name in TABLES[name]
     ]
-    batch = nanoarrow.c_array_from_buffers(
+    return nanoarrow.c_array_from_buffers(
         _schema(name), length, [None], null_count=0, children=children, move=True
     )
-    StreamWriter.from_writable(out).serialize_stream(batch)
 
 
 def _array(type_name: str, column: NumericColumn | Sequence[str], length: int) -> Any:

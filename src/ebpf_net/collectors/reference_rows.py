@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-import numpy as np
-
-from ebpf_net.collectors.encode import NumericColumn, Table
+from ebpf_net.collectors.row_table import Row, RowTable, Table
 from ebpf_net.schema import TABLES
+
+__all__ = ["MAX_TEXT_LENGTH", "ReferenceRows", "Row"]
 
 MAX_TEXT_LENGTH = 4096
 """Of a text, in characters: the intake refuses a batch for one of 64 KiB."""
 _BOUNDED = ("labels", "annotations")  # JSON, which cannot be cut, and has its own bound
-_REMOVED = "removed"
-
-Row = tuple[str | int | bool, ...]
-"""Values in the order of the schema, without ``removed``; the first is the key."""
 
 
 class ReferenceRows:
@@ -113,36 +109,4 @@ class ReferenceRows:
         return tuple(values), len(long)
 
     def _to_columns(self, rows: Sequence[Row], kept: int) -> Table:
-        return _RowTable(self._columns, rows, kept)
-
-
-class _RowTable(Mapping[str, NumericColumn | Sequence[str]]):
-    """Rows as columns, each of which is made when it is asked for.
-
-    So what is told of many rows needs the memory of one column after the other.
-    """
-
-    def __init__(
-        self, columns: Sequence[tuple[str, str]], rows: Sequence[Row], kept: int
-    ) -> None:
-        self._places = {name: place for place, (name, _) in enumerate(columns)}
-        self._kinds = [kind for _, kind in columns]
-        self._rows = rows
-        self._kept = kept
-
-    def __getitem__(self, name: str) -> NumericColumn | Sequence[str]:
-        if name == _REMOVED:
-            return np.arange(len(self._rows)) >= self._kept
-        place = self._places[name]
-        values = (row[place] for row in self._rows)
-        kind = self._kinds[place]
-        if kind == "string":
-            return [str(value) for value in values]
-        return np.fromiter(values, np.dtype(kind), len(self._rows))
-
-    def __iter__(self) -> Iterator[str]:
-        yield from self._places
-        yield _REMOVED
-
-    def __len__(self) -> int:
-        return len(self._kinds) + 1
+        return RowTable(self._columns, rows, kept)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from ebpf_net.collectors.encode import Table
+from ebpf_net.collectors.row_table import Table, slice_table
 
 MAX_PART_BYTES = 24 << 20
 """The intake takes 64 MiB, and 16 MiB of what is left by compression."""
@@ -26,7 +26,7 @@ def split_tables(
             last = int(np.searchsorted(ends, told + left, "right"))
             last = max(last, first + (not part))  # a row that is larger goes alone
             if last > first:
-                part[name] = _slice(table, first, last, len(ends))
+                part[name] = slice_table(table, first, last)
                 left -= int(ends[last - 1]) - told
                 first, told = last, int(ends[last - 1])
             if first < len(ends):
@@ -34,12 +34,6 @@ def split_tables(
                 part, left = {}, max_bytes
     if part:
         yield part
-
-
-def _slice(table: Table, first: int, last: int, length: int) -> Table:
-    if last - first == length:
-        return table
-    return {name: column[first:last] for name, column in table.items()}
 
 
 def _row_bytes(table: Table) -> npt.NDArray[np.int64]:
