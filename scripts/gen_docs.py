@@ -14,6 +14,7 @@ from ebpf_net import schema
 from ebpf_net.metrics import INTERNAL_METRICS, METRICS, Kind, Metric
 from ebpf_net.reducer import resolve
 from ebpf_net.settings import (
+    CLOUD_COLLECTOR,
     HELP,
     K8S_COLLECTOR,
     KERNEL_COLLECTOR,
@@ -26,7 +27,14 @@ from ebpf_net.settings.obsolete import OBSOLETE
 from ebpf_net.settings.table import Setting
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
-_COMMANDS = (KERNEL_COLLECTOR, K8S_COLLECTOR, REDUCER, UP, PREFLIGHT)
+_COMMANDS = (
+    KERNEL_COLLECTOR,
+    K8S_COLLECTOR,
+    CLOUD_COLLECTOR,
+    REDUCER,
+    UP,
+    PREFLIGHT,
+)
 _KINDS = {
     Kind.SUM: "sum (counter)",
     Kind.GAUGE: "gauge",

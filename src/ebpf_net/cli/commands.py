@@ -15,6 +15,7 @@ from typing import cast
 from ebpf_net.cli.logs import configure_logging
 from ebpf_net.errors import EbpfNetError
 from ebpf_net.settings import (
+    CLOUD_COLLECTOR,
     HELP,
     K8S_COLLECTOR,
     KERNEL_COLLECTOR,
@@ -31,6 +32,7 @@ from ebpf_net.settings import (
 _MODULES = {
     KERNEL_COLLECTOR: "ebpf_net.cli.collector",
     K8S_COLLECTOR: "ebpf_net.cli.kubernetes_collector",
+    CLOUD_COLLECTOR: "ebpf_net.cli.cloud_collector",
     REDUCER: "ebpf_net.cli.reducer",
     UP: "ebpf_net.cli.up",
     PREFLIGHT: "ebpf_net.cli.preflight",
@@ -41,12 +43,23 @@ must not load what only the reducer needs."""
 
 _EXTRA_PACKAGES = {
     "msgspec": "kubernetes",
+    **dict.fromkeys(("azure", "botocore", "google", "googleapiclient"), "cloud"),
     **dict.fromkeys(
         ("duckdb", "grpc", "httptools", "pyarrow", "rich", "starlette", "uvicorn"),
         "reducer",
     ),
 }
 """What brings a package that not every command needs."""
+
+
+_SHOWN = (
+    UP,
+    KERNEL_COLLECTOR,
+    K8S_COLLECTOR,
+    CLOUD_COLLECTOR,
+    REDUCER,
+    PREFLIGHT,
+)
 
 
 def main() -> int:
@@ -80,6 +93,12 @@ def k8s_collector_main() -> int:
     return run_command(K8S_COLLECTOR, arguments, program)
 
 
+def cloud_collector_main() -> int:
+    """Run ``cloud-collector``."""
+    program, arguments = command_line()
+    return run_command(CLOUD_COLLECTOR, arguments, program)
+
+
 def reducer_main() -> int:
     """Run ``reducer``."""
     program, arguments = command_line()
@@ -94,7 +113,7 @@ def run_command(command: str, arguments: Sequence[str], program: str) -> int:
             print(to_yaml(settings, command), end="")
             return 0
         configure_logging(settings, command)
-        if command in (KERNEL_COLLECTOR, K8S_COLLECTOR):
+        if command in (KERNEL_COLLECTOR, K8S_COLLECTOR, CLOUD_COLLECTOR):
             # NumPy's linear algebra, which is not used, would start threads that keep
             # the capabilities, and reserve memory for them.
             default_environment("OPENBLAS_NUM_THREADS", "1")
@@ -103,7 +122,7 @@ def run_command(command: str, arguments: Sequence[str], program: str) -> int:
     except EbpfNetError as error:
         return _complain(error)
     except ModuleNotFoundError as error:
-        extra = _EXTRA_PACKAGES.get(error.name or "")
+        extra = _EXTRA_PACKAGES.get((error.name or "").partition(".")[0])
         if extra is None:
             raise
         return _complain(
@@ -135,10 +154,7 @@ def _usage(program: str) -> str:
         "Who talks to whom, how much and how well, seen from inside the Linux kernel.",
         "",
         "commands:",
-        *(
-            f"  {command:<{width}}  {HELP[command].summary}"
-            for command in (UP, KERNEL_COLLECTOR, K8S_COLLECTOR, REDUCER, PREFLIGHT)
-        ),
+        *(f"  {command:<{width}}  {HELP[command].summary}" for command in _SHOWN),
         "",
         "examples:",
         f"  {program} up                  # watch this machine, live",

@@ -14,6 +14,7 @@ from ebpf_net.settings.load import (
 )
 from ebpf_net.settings.obsolete import OBSOLETE
 from ebpf_net.settings.table import (
+    CLOUD_COLLECTOR,
     K8S_COLLECTOR,
     KERNEL_COLLECTOR,
     PREFLIGHT,
@@ -25,6 +26,7 @@ from ebpf_net.settings.table import (
 )
 
 __all__ = (
+    "CLOUD_COLLECTOR",
     "HELP",
     "K8S_COLLECTOR",
     "KERNEL_COLLECTOR",

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from ebpf_net.errors import SettingError
 from ebpf_net.settings.obsolete import OBSOLETE, OBSOLETE_SWITCHES
 from ebpf_net.settings.table import (
+    CLOUD_COLLECTOR,
     K8S_COLLECTOR,
     KERNEL_COLLECTOR,
     LOG_LEVELS,
@@ -76,6 +77,17 @@ HELP: Mapping[str, CommandHelp] = {
                 "k8s-collector --allow-label 'app.kubernetes.io/*'",
                 "with some labels of pods",
             ),
+        ),
+    ),
+    CLOUD_COLLECTOR: CommandHelp(
+        "Ask the APIs of clouds who has which address and send it to a reducer.",
+        (
+            ("cloud-collector --log-console", "the clouds with credentials here"),
+            (
+                "cloud-collector --aws-role-arn arn:aws:iam::123456789012:role/names",
+                "another account",
+            ),
+            ("cloud-collector --allow-tag team", "with a tag of instances"),
         ),
     ),
     REDUCER: CommandHelp(

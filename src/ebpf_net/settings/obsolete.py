@@ -34,7 +34,7 @@ OBSOLETE: Mapping[str, str] = {
     "--no-stderr": "--log-console, off by default",
     "--bpf": "nothing: the programs are in the package",
     "--schedule-bpf-lost-samples": "nothing: a loss restarts nothing",
-    "--enable-aws-enrichment": "nothing yet: clouds are not asked",
+    "--enable-aws-enrichment": "nothing: what cloud-collector tells is always used",
     "--log-whitelist-all": "--log-level debug",
     "--server-address": "nothing: k8s-collector watches and sends in one process",
     "--local-test": "--log-console",

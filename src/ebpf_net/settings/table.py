@@ -11,14 +11,16 @@ from ebpf_net.settings import values
 
 KERNEL_COLLECTOR = "kernel-collector"
 K8S_COLLECTOR = "k8s-collector"
+CLOUD_COLLECTOR = "cloud-collector"
 REDUCER = "reducer"
 UP = "up"
 PREFLIGHT = "preflight"
 _COLLECTORS = frozenset({KERNEL_COLLECTOR, UP})
-_SENDERS = frozenset({KERNEL_COLLECTOR, K8S_COLLECTOR})
 _KUBERNETES = frozenset({K8S_COLLECTOR})
+_CLOUDS = frozenset({CLOUD_COLLECTOR})
+_SENDERS = frozenset({KERNEL_COLLECTOR}) | _KUBERNETES | _CLOUDS
 _REDUCERS = frozenset({REDUCER, UP})
-_RUNNING = _COLLECTORS | _KUBERNETES | _REDUCERS
+_RUNNING = _COLLECTORS | _KUBERNETES | _CLOUDS | _REDUCERS
 _ALL = _RUNNING | {PREFLIGHT}
 LOG_LEVELS = ("trace", "debug", "info", "warning", "error", "critical")
 
@@ -383,14 +385,14 @@ class Settings:
     spool_memory_bytes: int = _setting(
         16 << 20,
         "Unsent batches kept in memory.",
-        _COLLECTORS | _KUBERNETES,
+        _COLLECTORS | _KUBERNETES | _CLOUDS,
         values.size,
         variable="EBPF_NET_SPOOL_MEMORY_BYTES",
     )
     spool_disk_bytes: int = _setting(
         256 << 20,
         "Unsent batches kept on disk.",
-        _COLLECTORS | _KUBERNETES,
+        _COLLECTORS | _KUBERNETES | _CLOUDS,
         values.size,
         variable="EBPF_NET_SPOOL_DISK_BYTES",
     )
@@ -489,6 +491,65 @@ class Settings:
         _KUBERNETES,
         values.seconds,
         variable="EBPF_NET_LEASE_DURATION_SECONDS",
+    )
+    # Clouds
+    provider: tuple[str, ...] = _setting(
+        (),
+        "Clouds to ask; auto, or none: those that this machine has credentials of.",
+        _CLOUDS,
+        values.choice("aws", "gcp", "azure", "auto"),
+        variable="EBPF_NET_PROVIDER",
+        repeatable=True,
+    )
+    poll_interval_ms: int = _setting(
+        60_000,
+        "Milliseconds from one poll of a region, project or subscription to the next.",
+        _CLOUDS,
+        values.count,
+        variable="EBPF_NET_POLL_INTERVAL_MS",
+        aliases=("--ec2-poll-interval-ms",),
+    )
+    api_timeout_ms: int = _setting(
+        20_000,
+        "Milliseconds to wait for an answer of a cloud's API.",
+        _CLOUDS,
+        values.count,
+        variable="EBPF_NET_API_TIMEOUT_MS",
+        aliases=("--aws-timeout",),
+    )
+    aws_role_arn: tuple[str, ...] = _setting(
+        (),
+        "Role to take for an AWS account, instead of asking with the own credentials; "
+        "self: those, too.",
+        _CLOUDS,
+        values.pattern,
+        variable="EBPF_NET_AWS_ROLE_ARN",
+        repeatable=True,
+    )
+    gcp_project: tuple[str, ...] = _setting(
+        (),
+        "Project of Google Cloud to ask; without one, that of the credentials.",
+        _CLOUDS,
+        values.pattern,
+        variable="EBPF_NET_GCP_PROJECT",
+        repeatable=True,
+    )
+    azure_subscription: tuple[str, ...] = _setting(
+        (),
+        "Subscription of Azure to ask; without one, all that the credentials see.",
+        _CLOUDS,
+        values.pattern,
+        variable="EBPF_NET_AZURE_SUBSCRIPTION",
+        repeatable=True,
+    )
+    allow_tag: tuple[str, ...] = _setting(
+        (),
+        "Tags of instances and interfaces (labels in Google Cloud) to send: names or "
+        "patterns.",
+        _CLOUDS,
+        values.pattern,
+        variable="EBPF_NET_ALLOW_TAG",
+        repeatable=True,
     )
     # The reducer
     listen_host: str = _setting(

@@ -29,7 +29,7 @@ _SPARE_FACTS = 1000
 
 
 class Inventory:
-    """A RowSource, but for ``settle``. For any thread."""
+    """A RowSource. For any thread."""
 
     def __init__(
         self, clock: Clock, ended_seconds: float = 60.0, ended_capacity: int = 10_000
@@ -70,6 +70,9 @@ class Inventory:
             self._accounts.remove(f"{provider}/{account}")
 
     # A source of rows
+
+    def settle(self) -> None:
+        """Wait for nothing: polls take their time."""
 
     def changes(self) -> dict[str, Table]:
         """Return what changed since the last call."""

@@ -28,6 +28,8 @@ class ProviderOptions:
     timeout_seconds: float = 10.0
     """For each API call."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    here: str = ""
+    """Provider whose machine this is; only its metadata service may be asked."""
 
 
 class PartKey(NamedTuple):
