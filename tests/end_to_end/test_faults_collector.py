@@ -97,14 +97,14 @@ def test_restarted_while_data_flows_what_may_differ_is_counted(
     network: Network, otel_collector: OtelCollector, tmp_path: Path, killed: bool
 ) -> None:
     with System(tmp_path, otel_collector) as system:
-        system.start_reducer("--interval-seconds", "3")
+        system.start_reducer("--interval-seconds", "3", "--lateness-seconds", "5")
         load = Load(network)
         load.connect(10)
         system.start_collector(load.server)
         system.start_collector(load.client)
         forth = between(load.client, load.server)
         with flowing(load) as rounds:
-            wait_for_windows(otel_collector, forth, 2)
+            wait_for_windows(otel_collector, forth, 3)  # the client's end tells all
             if killed:
                 system.collectors.pop(load.client.name).kill()
             else:
@@ -140,8 +140,8 @@ def wait_for_windows(
     otel_collector: OtelCollector, forth: Mapping[str, str], more: int
 ) -> None:
     """Wait until some more windows have come that tell of bytes."""
-    known = len(bytes_by_window(otel_collector, forth))
-    otel_collector.wait_until(lambda c: len(bytes_by_window(c, forth)) >= known + more)
+    known = len(+bytes_by_window(otel_collector, forth))
+    otel_collector.wait_until(lambda c: len(+bytes_by_window(c, forth)) >= known + more)
 
 
 def bytes_by_window(
