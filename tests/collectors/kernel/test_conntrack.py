@@ -32,6 +32,7 @@ POD, HOST, OTHER, THIRD = 10, 1, 20, 30
 CLIENT, VIP, OUTER, SERVER = "10.0.0.1", "10.96.0.1", "10.0.9.9", "10.0.0.2"
 ASKED = Packet(f"{CLIENT} 40000", f"{VIP} 80")
 MADE = Packet(f"{OUTER} 1234", f"{SERVER} 8080")
+RETRIED = 9
 Told = tuple[str, str, str, str]
 TRANSLATION = (CLIENT, f"{VIP} 80", OUTER, f"{SERVER} 8080")
 
@@ -71,7 +72,8 @@ def ask(
 ) -> tuple[int, Told]:
     """Ask about the socket at the packet's source, or its destination if a server.
 
-    Sockets with a cookie began at 1000 or later, if not asked about before.
+    Sockets with a cookie began at 1000 or later, if not asked about before. RETRIED is
+    one that sent its first packet twice.
     """
     ends = [packet.source.split(), packet.dest.split()]
     if role == Role.SERVER:
@@ -90,6 +92,7 @@ def ask(
             cookies=np.array([cookie], np.uint64),
             roles=np.array([role], np.uint8),
             are_closing=np.array([is_closing]),
+            are_retried=np.array([cookie == RETRIED]),
             protocol=packet.protocol,
         ),
         HOST,
@@ -329,6 +332,39 @@ def test_closing_does_not_end_the_connection_that_follows(
     assert ask(
         table, ASKED, Role.CLIENT, time_ns=1500, cookie=77, is_closing=True
     ) == ask(table, ASKED, Role.CLIENT, time_ns=100 * 10**9, cookie=78)
+
+
+def retry(table: ConntrackTable, *, is_closing: bool) -> tuple[int, Told]:
+    return ask(
+        *(table, ASKED, Role.CLIENT),
+        time_ns=1500,
+        cookie=RETRIED,
+        is_closing=is_closing,
+    )
+
+
+def test_open_socket_that_tried_twice_has_its_last_try(table: ConntrackTable) -> None:
+    reuse(table, "23")
+    assert retry(table, is_closing=False)[1][3] == "10.0.0.3 8080"
+    hear(table, ASKED, to_server("4"), times=(1000, 2000))
+    assert ask_each(table, 1) == "4"
+
+
+def test_closed_socket_that_tried_twice_leaves_the_next_one_uncertain(
+    table: ConntrackTable,
+) -> None:
+    reuse(table, "223")
+    assert retry(table, is_closing=True)[0] == Outcome.AMBIGUOUS
+    again = ask(table, ASKED, Role.CLIENT, time_ns=1500, cookie=78)
+    assert again[0] == Outcome.AMBIGUOUS
+    hear(table, ASKED, to_server("4"), times=(2000, 3000))
+    later = ask(table, ASKED, Role.CLIENT, time_ns=3500, cookie=79)
+    assert later[1][3] == "10.0.0.4 8080"
+
+
+def test_where_all_tries_have_one_server_it_is_certain(table: ConntrackTable) -> None:
+    reuse(table, "22")
+    assert retry(table, is_closing=True)[1][3] == "10.0.0.2 8080"
 
 
 def test_full_table_forgets_and_counts_live_ones(table: ConntrackTable) -> None:

@@ -31,6 +31,7 @@ struct ebn_sockets {
     const uint64_t *cookies;
     const uint8_t *roles;
     const uint8_t *are_closing;
+    const uint8_t *are_retried;
     uint64_t count;
     uint32_t protocol;
     uint32_t host_netns;

@@ -43,7 +43,7 @@ from ebpf_net.collectors.kernel.translations import (
     Table,
     TranslationTable,
 )
-from ebpf_net.schema import Protocol
+from ebpf_net.schema import Protocol, Role
 
 Records = npt.NDArray[Any]
 
@@ -54,7 +54,7 @@ _LOOK_HARDER_EVERY_WINDOWS = 60
 _KEEP_ENDED_NS = 30_000_000_000  # for sockets that outlive their connection's entry
 _ALWAYS = Nat.NFTABLES | Nat.IPTABLES | Nat.IPVS
 _ENDED = TcpFlag.CLOSED | TcpFlag.FAILED
-_FIRST = TcpFlag.OPENED | TcpFlag.FAILED
+_TCP_SYN_SENT = 2  # include/net/tcp_states.h
 _END_OF_TIME = np.iinfo(np.uint64).max
 
 
@@ -154,6 +154,7 @@ class AddressTranslation:
             cookies=records["cookie"],
             roles=roles.astype(np.uint8),
             are_closing=(records["flags"] & _ENDED) != 0,
+            are_retried=_are_retried(records, roles),
             protocol=Protocol.TCP,
         )
         return self._resolve(records, sockets)
@@ -175,6 +176,7 @@ class AddressTranslation:
             cookies=np.zeros(keys.size, np.uint64),
             roles=values["role"],
             are_closing=np.zeros(keys.size, np.bool_),
+            are_retried=np.zeros(keys.size, np.bool_),
             protocol=Protocol.UDP,
         )
         return self._resolve(keys, sockets)
@@ -257,7 +259,7 @@ class AddressTranslation:
         before_ns = records["connect_us"].astype(np.uint64) * 1000
         scanned_ns = np.uint64(self._scanned_ns)
         began_ns = scanned_ns - np.minimum(before_ns, scanned_ns)
-        began_ns[(records["flags"] & _FIRST) == 0] = NOT_FIRST
+        began_ns[~_are_first(records)] = NOT_FIRST
         began_ns[(records["flags"] & TcpFlag.ADOPTED) != 0] = BEFORE_ALL
         return began_ns
 
@@ -411,6 +413,22 @@ class AddressTranslation:
             "address translation in some network namespace cannot be seen: %s",
             error.strerror or error,
         )
+
+
+def _are_first(records: Records) -> npt.NDArray[np.bool_]:
+    """Say which tell of new connections; no packet leaves where a port is in use."""
+    flags = records["flags"]
+    asks = ((flags & TcpFlag.FAILED) != 0) | (records["state"] == _TCP_SYN_SENT)
+    asks &= records["segments_sent"] > 0
+    first: npt.NDArray[np.bool_] = asks | ((flags & TcpFlag.OPENED) != 0)
+    return first
+
+
+def _are_retried(records: Records, roles: Int64s) -> npt.NDArray[np.bool_]:
+    retried: npt.NDArray[np.bool_] = (records["syn_timeouts"] > 0) & (
+        roles == Role.CLIENT
+    )
+    return retried
 
 
 def _stop_listening(place: _Place) -> None:

@@ -54,6 +54,7 @@ struct entry {
 	bool is_private; /* nobody in its namespace is wanted: told only if asked for */
 	bool told;
 	bool from_dump; /* its event may be yet to come */
+	bool unsure;	/* its socket may have come: that one's first packets were sent again */
 	bool recent; /* since the hand of the clock came by */
 };
 
@@ -623,6 +624,7 @@ struct question {
 	uint64_t cookie;   /* 0: asked about once */
 	int end;	   /* CLIENT or SERVER */
 	bool is_closing;
+	bool is_retried; /* it sent its first packet again, and that may have begun an entry */
 };
 
 static bool is_known(const struct entry *entry, const struct question *question)
@@ -665,7 +667,7 @@ static bool is_better(const struct entry *entry, const struct entry *best,
 {
 	bool known = is_known(entry, question), waiting = is_waiting(entry, question);
 
-	if (known != is_known(best, question))
+	if (!question->is_retried && known != is_known(best, question))
 		return known;
 	if (waiting != is_waiting(best, question))
 		return waiting;
@@ -674,6 +676,36 @@ static bool is_better(const struct entry *entry, const struct entry *best,
 	if (!entry->ended_ns != !best->ended_ns)
 		return !entry->ended_ns;
 	return entry->began_ns > best->began_ns;
+}
+
+/*
+ * Of the entries that wait for sockets at this end, those of one that tried again are the first
+ * ones, and the last of them is its. Where it is still there that is the last of all; else nobody
+ * knows where the next socket's begin.
+ */
+static struct entry *find_last_try(struct ebn_conntrack *table, enum side side, struct entry *first,
+				   const struct question *question, bool *ambiguous)
+{
+	bool is_there = question->is_retried && !question->is_closing;
+	struct entry *last = first;
+
+	for (uint32_t number = *chain_of(table, side, tuple_of(first, side)); number != NOTHING;
+	     number = table->entries[number].next[side]) {
+		struct entry *entry = &table->entries[number];
+
+		if (entry->netns != first->netns || !is_valid(entry, question) ||
+		    !is_equal(tuple_of(entry, side), tuple_of(first, side)) ||
+		    !is_waiting(entry, question))
+			continue;
+		if (entry->born > last->born)
+			last = entry;
+		if (is_there)
+			entry->claims[question->end - 1] = entry->uses;
+		entry->unsure = !is_there;
+		*ambiguous |= !is_there &&
+			      !is_equal(tuple_of(entry, !side), tuple_of(first, !side));
+	}
+	return *ambiguous ? NULL : last;
 }
 
 /*
@@ -712,6 +744,8 @@ static struct entry *find(struct ebn_conntrack *table, enum side side, const str
 		*ambiguous = true;
 		return NULL;
 	}
+	if (best && is_waiting(best, question) && (question->is_retried || best->unsure))
+		return find_last_try(table, side, best, question, ambiguous);
 	return best;
 }
 
@@ -829,6 +863,7 @@ struct ebn_sockets {
 	const uint64_t *cookies;
 	const uint8_t *roles;
 	const uint8_t *are_closing;
+	const uint8_t *are_retried;
 	uint64_t count;
 	uint32_t protocol;
 	uint32_t host_netns;
@@ -847,6 +882,7 @@ static int resolve_as(struct ebn_conntrack *table, const struct ebn_sockets *soc
 				    .fresh_ns = sockets->fresh_ns[i],
 				    .cookie = sockets->cookies[i],
 				    .is_closing = sockets->are_closing[i],
+				    .is_retried = sockets->are_retried[i],
 				    .end = end};
 
 	memcpy(seen.source, (const char *)sockets->local + 16 * i, 16);

@@ -55,7 +55,7 @@ class Sockets:
 
     ``cookies`` of those that are asked about again must be answered alike; else 0.
     Those that nobody asked about before began after ``fresh_ns``, or BEFORE_ALL; the
-    others have NOT_FIRST.
+    others have NOT_FIRST. Of ``are_retried`` each try may have begun a connection.
     """
 
     local: npt.NDArray[np.uint8]
@@ -69,6 +69,7 @@ class Sockets:
     cookies: npt.NDArray[np.uint64]
     roles: npt.NDArray[np.uint8]
     are_closing: npt.NDArray[np.bool_]
+    are_retried: npt.NDArray[np.bool_]
     protocol: int
 
     def __len__(self) -> int:
@@ -199,6 +200,7 @@ _COLUMNS = {
     "cookies": "uint64_t *",
     "roles": "uint8_t *",
     "are_closing": "uint8_t *",
+    "are_retried": "uint8_t *",
 }
 
 
