@@ -96,6 +96,11 @@ def test_what_is_not_there_stays_unknown(aws, server):
         asking.source.addresses()
 
 
+def test_a_name_of_any_characters_is_told_as_far_as_it_can_be_shown(aws, server):
+    aws.values["meta-data/tags/instance/Name"] = "W\u00e9b\u200b\x07 1" + "x" * 5000
+    assert Asking(server).source.instance().name == "W\u00e9b 1" + "x" * 1019
+
+
 def test_one_token_serves_until_half_of_its_time_is_over(server):
     asking = Asking(server)
     asking.source.instance()

@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.world.metadata_service import Gcp, Silent, metadata_server
 
@@ -15,6 +15,7 @@ from ebpf_net.collectors.kernel.instance_metadata_service import (
     Outcome,
     OutcomeCounts,
     as_json,
+    as_label,
     as_lines,
     as_name,
     time_ns,
@@ -114,6 +115,17 @@ def test_hostile_answers_are_counted_by_what_they_are(reply, outcome):
         assert refused_with(port).outcome == outcome
 
 
+@settings(max_examples=60)
+@given(st.sampled_from([b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 "]), st.binary())
+@example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"5\r\nab")
+def test_bytes_of_any_kind_are_an_answer_or_a_metadata_error(begin, rest):
+    with answering(begin + rest) as port:
+        service, counts = make_service(port)
+        with contextlib.suppress(MetadataError):
+            service.read("/x", {}, as_name)
+    assert sum(counts.status().values()) == 1
+
+
 @pytest.mark.parametrize(
     "parts", [[b"H"], [b"x"] * 1000, [b"HTTP/1.1 200 OK\r\n\r\n", *[b"a"] * 1000]]
 )
@@ -171,7 +183,13 @@ def test_what_is_no_time_of_ours(text):
 @given(st.text())
 def test_parsers_raise_only_value_errors(text):
     answer = Answer(text, {})
-    for parse in (as_name, as_lines, as_json, lambda answer: time_ns(answer.text)):
+    for parse in (
+        as_name,
+        as_label,
+        as_lines,
+        as_json,
+        lambda answer: time_ns(answer.text),
+    ):
         with contextlib.suppress(ValueError):
             parse(answer)
 

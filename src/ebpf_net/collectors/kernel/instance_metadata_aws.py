@@ -22,6 +22,7 @@ from ebpf_net.collectors.kernel.instance_metadata_service import (
     MetadataService,
     Parse,
     as_json,
+    as_label,
     as_lines,
     as_name,
     checked_name,
@@ -73,7 +74,8 @@ class AwsSource:
         instance = Instance(
             **document,
             zone_id=self._name("placement/availability-zone-id"),
-            name=self._name("tags/instance/Name"),  # where tags are let in
+            # Only where tags are let in.
+            name=self._find("tags/instance/Name", as_label) or "",
             lifecycle=self._name("instance-life-cycle"),
         )
         scheduled = self._find("events/maintenance/scheduled", _as_stop_ns)

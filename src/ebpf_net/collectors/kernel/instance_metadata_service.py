@@ -227,6 +227,12 @@ def as_name(answer: Answer) -> str:
     return checked_name(answer.text.strip())
 
 
+def as_label(answer: Answer) -> str:
+    """Return a text that a person has chosen, without what cannot be shown."""
+    shown = "".join(filter(str.isprintable, answer.text)).strip()
+    return shown[:_MAX_NAME_LENGTH]
+
+
 def as_lines(answer: Answer) -> list[str]:
     """Return the lines of a list; raises ValueError."""
     return [checked_name(line.strip()) for line in answer.text.split()]
