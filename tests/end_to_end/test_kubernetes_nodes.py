@@ -7,14 +7,14 @@ ipvs is not tried: kernels without that module run these tests, too.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 import pytest
 from tests.world.hosts import Host
 from tests.world.kubernetes import KubernetesCluster
 from tests.world.kubernetes_api import Object
-from tests.world.kubernetes_edges import Edges, exchanged, target
+from tests.world.kubernetes_edges import Edges, add_reports, exchanged, target
 from tests.world.kubernetes_manifests import WAIT, service, workload
 from tests.world.kubernetes_node import Node
 from tests.world.kubernetes_programs import traffic_program
@@ -23,6 +23,7 @@ from tests.world.kubernetes_system import (
     wait_for_edges,
     watch_cluster,
 )
+from tests.world.waiting import wait_until
 
 # The first run on a machine builds Kubernetes.
 pytestmark = pytest.mark.timeout(1200)
@@ -32,6 +33,7 @@ ZONES = {"node-1": "zone-a", "node-2": "zone-b", "node-3": "zone-c"}
 # Systems, and the nodes that have a collector of each.
 WATCHED = {
     "everywhere": ("node-1", "node-2", "node-3"),
+    "ends": ("node-1", "node-2"),
     "first": ("node-1",),
     "second": ("node-2",),
 }
@@ -101,6 +103,11 @@ def outside(kubernetes: KubernetesCluster) -> Host:
     return kubernetes.network.host("outside-nodes")
 
 
+@pytest.fixture(scope="module")
+def beside(kubernetes: KubernetesCluster) -> Host:
+    return kubernetes.network.host("beside-nodes")
+
+
 def told(systems: Systems) -> dict[str, Edges]:
     return {name: system.edges(PLACE) for name, system in systems.items()}
 
@@ -110,39 +117,37 @@ def wait_for(systems: Systems, expected: Mapping[str, Edges]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("client", "server", "near", "far"),
-    [
-        ("client-1", "server-2", "first", "second"),
-        ("client-2", "server-1", "second", "first"),
-    ],
+    ("client", "server"),
+    [("client-1", "server-2"), ("client-2", "server-1")],
     ids=["iptables", "nftables"],
 )
 def test_a_service_with_its_pod_on_another_node_is_that_pod(
-    systems: Systems, client: str, server: str, near: str, far: str
+    systems: Systems, client: str, server: str
 ) -> None:
     expected = told(systems)
-    addresses = systems[near].cluster.service_addresses(server, PLACE)
+    system = systems["everywhere"]
+    addresses = system.cluster.service_addresses(server, PLACE)
     targets = [target(address, 80) for address in addresses]
     for flags in PROTOCOLS:
-        called = systems[near].call(PLACE, client, targets, *CALL, *flags)
-        for name in ("everywhere", near):
-            expected[name] += exchanged(client, f"{server}[{server}]", called)
-        # What the client asked for is seen on its own node only.
-        expected[far] += exchanged(client, server, called)
+        called = system.call(PLACE, client, targets, *CALL, *flags)
+        for name, nodes in WATCHED.items():
+            # What the client asked for is seen on its own node only.
+            asked = f"[{server}]" if node_of(client) in nodes else ""
+            expected[name] += exchanged(client, f"{server}{asked}", called)
     wait_for(systems, expected)
-    watched = {"everywhere": (client, server), near: (client,), far: (server,)}
-    for name, apps in watched.items():
-        wanted = end(client, "source", apps) | end(server, "dest", apps)
-        assert list_ends(systems[name], client, server) == [wanted]
+    for name, nodes in WATCHED.items():
+        ends = end(client, "source", nodes) | end(server, "dest", nodes)
+        assert list_ends(systems[name], client, server) == [ends]
 
 
-def end(app: str, side: str, watched: tuple[str, ...]) -> dict[str, str]:
+def end(app: str, side: str, watched: Sequence[str]) -> dict[str, str]:
     """Return what is told of the end that is this workload's."""
+    node = node_of(app)
     return {
-        f"{side}.node.name": node_of(app),
-        f"{side}.availability_zone": ZONES[node_of(app)],
+        f"{side}.node.name": node,
+        f"{side}.availability_zone": ZONES[node],
         f"{side}.region": "region-1",
-        f"{side}.resolution_type": "K8S_CONTAINER" if app in watched else "K8S_POD",
+        f"{side}.resolution_type": "K8S_CONTAINER" if node in watched else "K8S_POD",
     }
 
 
@@ -159,26 +164,31 @@ def list_ends(system: WatchedCluster, client: str, server: str) -> list[dict[str
 
 def test_a_third_node_passes_on_what_a_pod_calls(systems: Systems) -> None:
     expected = told(systems)
-    cluster = systems["first"].cluster
-    targets = node_targets(cluster, "node-3", "server-2")
+    system = systems["everywhere"]
+    targets = node_targets(system.cluster, "node-3", "server-2")
     for flags in PROTOCOLS:
-        called = systems["first"].call(PLACE, "client-1", targets, *CALL, *flags)
-        for name in ("everywhere", "first"):
-            expected[name] += exchanged("client-1", "server-2[server-2]", called)
-        # Who is behind the third node is seen there and at the client's.
-        expected["second"] += exchanged("node-3", "server-2", called)
+        called = system.call(PLACE, "client-1", targets, *CALL, *flags)
+        by_client = exchanged("client-1", "server-2[server-2]", called)
+        by_server = exchanged("node-3", "server-2", called)
+        expected["everywhere"] += by_client
+        expected["first"] += by_client
+        expected["second"] += by_server
+        # Nobody sees that what comes from the third node is what went there.
+        expected["ends"] += by_client + by_server
     wait_for(systems, expected)
-    third = find_node(cluster, "node-3").host.address
+    third = find_node(system.cluster, "node-3").host.address
     to_third = {"source.workload.name": "client-1", "dest.ip": third}
     by_third = {"source.ip": third, "dest.workload.name": "server-2"}
+    asking, asked = ("K8S_CONTAINER", "K8S_SERVICE"), ("K8S_NODE", "K8S_CONTAINER")
     found = {
         name: kinds(system, to_third) | kinds(system, by_third)
         for name, system in systems.items()
     }
     assert found == {
         "everywhere": set(),
-        "first": {("K8S_CONTAINER", "K8S_SERVICE")},
-        "second": {("K8S_NODE", "K8S_CONTAINER")},
+        "ends": {asking, asked},
+        "first": {asking},
+        "second": {asked},
     }
 
 
@@ -191,48 +201,64 @@ def kinds(system: WatchedCluster, wanted: Mapping[str, str]) -> set[tuple[str, s
 
 
 @pytest.mark.parametrize(
-    ("node", "server", "far"),
-    [("node-1", "server-2", "second"), ("node-3", "server-1", "first")],
-    ids=["iptables", "nftables"],
+    ("node", "server"),
+    [("node-1", "server-2"), ("node-3", "server-1"), ("node-2", "server-2")],
+    ids=["third-iptables", "third-nftables", "own-nftables"],
 )
-def test_a_third_node_passes_on_what_is_called_from_outside(
-    systems: Systems, outside: Host, node: str, server: str, far: str
+def test_a_node_passes_on_what_is_called_from_outside(
+    systems: Systems, outside: Host, node: str, server: str
 ) -> None:
     expected = told(systems)
-    for there, own in pairs_to_node(systems[far].cluster, outside, node, server):
+    targets = node_targets(systems["everywhere"].cluster, node, server)
+    for there, own in zip(targets, addresses_of(outside), strict=True):
         for flags in PROTOCOLS:
             called = call_from(outside, there, *flags)
-            expected["everywhere"] += exchanged(own, f"{server}[{server}]", called)
-            expected[far] += exchanged(node, server, called)
+            for name in who_watches(server, node):
+                expected[name] += exchanged(own, f"{server}[{server}]", called)
+            for name in who_watches(server) - who_watches(node):
+                expected[name] += exchanged(node, server, called)
     wait_for(systems, expected)
 
 
-def test_a_node_port_by_nftables_keeps_its_client(
-    systems: Systems, outside: Host
+def test_clients_that_share_a_third_node_are_that_node(
+    systems: Systems, outside: Host, beside: Host
 ) -> None:
+    there = node_targets(systems["everywhere"].cluster, "node-3", "server-1")[0]
+    watching = [systems[name] for name in sorted(who_watches("server-1"))]
+
+    def call_from_both() -> Edges:
+        called = [call_from(client, there) for client in (outside, beside)]
+        return exchanged("node-3", "server-1", add_reports(called))
+
+    # Until the second one comes the first one is known by its own address.
+    before = [system.edges(PLACE).total() for system in watching]
+    more = call_from_both().total()
+    wait_until(
+        lambda: [system.edges(PLACE).total() - more for system in watching] == before,
+        30,
+    )
     expected = told(systems)
-    cluster = systems["second"].cluster
-    for there, own in pairs_to_node(cluster, outside, "node-2", "server-2"):
-        for flags in PROTOCOLS:
-            called = call_from(outside, there, *flags)
-            for name in ("everywhere", "second"):
-                expected[name] += exchanged(own, "server-2[server-2]", called)
+    both = call_from_both()
+    for name in who_watches("server-1"):
+        expected[name] += both
     wait_for(systems, expected)
+
+
+def who_watches(*names: str) -> set[str]:
+    """Return the systems that watch the nodes of all these."""
+    nodes = {node_of(name) for name in names}
+    return {name for name, watched in WATCHED.items() if nodes <= {*watched}}
 
 
 def node_targets(cluster: KubernetesCluster, node: str, server: str) -> list[str]:
     """Return where a Service is called at a node, by IPv4 and IPv6."""
-    host = find_node(cluster, node).host
     port = NODE_PORTS[server]
-    return [target(address, port) for address in (host.address, host.address6)]
+    found = addresses_of(find_node(cluster, node).host)
+    return [target(address, port) for address in found]
 
 
-def pairs_to_node(
-    cluster: KubernetesCluster, client: Host, node: str, server: str
-) -> list[tuple[str, str]]:
-    """Return the same, each with the address that the client has there."""
-    own = (client.address, client.address6)
-    return list(zip(node_targets(cluster, node, server), own, strict=True))
+def addresses_of(host: Host) -> tuple[str, str]:
+    return host.address, host.address6
 
 
 def call_from(host: Host, there: str, *flags: str) -> Object:
