@@ -44,8 +44,8 @@ _LABEL_MEANINGS = {
     "workload.name": "Topmost owner of a pod, container, service or process; else who "
     "the address belongs to, or `(unknown)`.",
     "workload.uid": "Uid of the pod's topmost owner, of the Service or of the node.",
-    "availability_zone": "`EBPF_NET_AGENT_ZONE` of the host, else the node's zone; for "
-    "an address in an autonomous system its organisation.",
+    "availability_zone": "`EBPF_NET_AGENT_ZONE` of the host, else its zone in the "
+    "cloud, else the node's; for an address in an autonomous system its organisation.",
     "id": "Host: `EBPF_NET_AGENT_HOST` or its name, else the node; the address where "
     "none is known.",
     "ip": "Address of the end.",
@@ -62,10 +62,18 @@ _LABEL_MEANINGS = {
     "pod": "Name of the pod.",
     "service.name": "Kubernetes Service that the client asked for.",
     "node.name": "Kubernetes node that the end runs on, or is.",
-    "region": "Region of the node.",
+    "region": "Region in the cloud, else of the node.",
     "k8s.cluster.name": "Name of the Kubernetes cluster.",
     "k8s.cluster.uid": "Uid of its namespace `kube-system`.",
     "geo.country.iso_code": "Country of a public address, by `GEOIP_PATH`.",
+    "cloud.provider": "`aws`, `gcp`, `azure` or another cloud.",
+    "cloud.account.id": "Account, project or subscription.",
+    "cloud.zone.id": "Zone by a name that is the same for all accounts.",
+    "cloud.vpc.id": "VPC, network or virtual network.",
+    "cloud.subnet.id": "Subnet.",
+    "cloud.interface.id": "Network interface.",
+    "cloud.instance.id": "Instance (virtual machine).",
+    "cloud.tags": "Tags or labels that are allowed, a JSON object.",
 }
 
 
@@ -126,8 +134,10 @@ def render_metrics() -> str:
             ),
         ),
         "",
-        ("Besides: `az_equal` (`true` or `false`; the zone `(unknown)` counts as one), "
-        "`aggregation` (the level) and `sf_product`."),
+        ("Besides: `az_equal` (`true` or `false`), `aggregation` (the level) and "
+        "`sf_product`. Zones are compared by `cloud.zone.id` where both ends have "
+        "one, else by name, within a provider and a region as far as they are known; "
+        "`(unknown)` counts as a name."),
         "",
         "## Levels",
         "",

@@ -14,4 +14,6 @@ def test_columns_are_arrow_types_with_unique_names(columns):
 
 def test_an_az_end_has_no_label_of_a_single_node():
     single = {"id", "ip", "pod", "workload.uid", "node.name"}
+    single |= {f"cloud.{one}.id" for one in ("subnet", "interface", "instance")}
+    single |= {"cloud.tags"}
     assert set(NODE_LABELS) - set(AZ_LABELS) == single

@@ -47,7 +47,7 @@ class EdgeLabels:
         self._overflow = series.overflow
         self._source = _join_node_labels(nodes, "source", encode)
         self._dest = _join_node_labels(nodes, "dest", encode)
-        self._zones = _zone_codes(nodes)
+        self._zones = _Zones(nodes)
         texts = encode("az_equal", encode_texts(["", "false", "true"]))
         self._zone_equality = where(np.array([False, True, True]), texts)
         marks = encode(OVERFLOW_LABEL, encode_texts(["", "true"]))
@@ -65,18 +65,38 @@ class EdgeLabels:
         return join(
             take(self._source, source),
             take(self._dest, dest),
-            take(self._zone_equality, self._compare_zones(source, dest)),
+            take(self._zone_equality, self._zones.compare(source, dest)),
             self._constants,
             take(self._overflow_marks, self._overflow[rows].astype(np.int8)),
         )
 
-    def _compare_zones(
+
+class _Zones:
+    """Which ends of a level are in one zone.
+
+    By the id that all accounts share, else by name within what is known of provider and
+    region.
+    """
+
+    def __init__(self, nodes: pa.Table) -> None:
+        self._name = _codes(nodes, "availability_zone")
+        self._id = _codes(nodes, "cloud.zone.id")
+        around = (_codes(nodes, label) for label in ("cloud.provider", "region"))
+        self._around = [codes for codes in around if (codes >= 0).any()]
+
+    def compare(
         self, source: NDArray[np.int32], dest: NDArray[np.int32]
     ) -> NDArray[np.int8]:
         """Return 0 where a zone is unknown, 1 where they differ, else 2."""
-        source_zones, dest_zones = self._zones[source], self._zones[dest]
-        known = (source_zones >= 0) & (dest_zones >= 0)
-        return np.where(known, 1 + (source_zones == dest_zones), 0).astype(np.int8)
+        one, other = self._name[source], self._name[dest]
+        known, equal = (one >= 0) & (other >= 0), one == other
+        for codes in self._around:
+            one, other = codes[source], codes[dest]
+            equal &= (one == other) | (one < 0) | (other < 0)
+        if (self._id >= 0).any():
+            one, other = self._id[source], self._id[dest]
+            equal = np.where((one >= 0) & (other >= 0), one == other, equal)
+        return np.where(known, 1 + equal, 0).astype(np.int8)
 
 
 def _join_node_labels(nodes: pa.Table, side: str, encode: Encode) -> ByteColumn:
@@ -97,9 +117,9 @@ def _distinct_values(
     return dictionary.indices.to_numpy().astype(np.int64), dictionary.dictionary
 
 
-def _zone_codes(nodes: pa.Table) -> NDArray[np.int64]:
-    """Return a number for each node's zone; -1 where it is unknown."""
-    codes, values = _distinct_values(nodes, "availability_zone")
+def _codes(nodes: pa.Table, label: str) -> NDArray[np.int64]:
+    """Return a number for each node's value; -1 where it is empty."""
+    codes, values = _distinct_values(nodes, label)
     if not len(codes):
         return codes
     return np.where((lengths(values) == 0)[codes], -1, codes)

@@ -30,13 +30,25 @@ NODE_LABELS: tuple[str, ...] = (
     "k8s.cluster.name",
     "k8s.cluster.uid",
     "geo.country.iso_code",
+    "cloud.provider",
+    "cloud.account.id",
+    "cloud.zone.id",
+    "cloud.vpc.id",
+    "cloud.subnet.id",
+    "cloud.interface.id",
+    "cloud.instance.id",
+    "cloud.tags",
 )
 """Labels of one end; exporters put ``source.`` or ``dest.`` before them."""
 
+_SINGLE_LABELS = frozenset(
+    {
+        "id", "ip", "pod", "workload.uid", "node.name", "cloud.subnet.id",
+        "cloud.interface.id", "cloud.instance.id", "cloud.tags",
+    }
+)  # fmt: skip
 AZ_LABELS: tuple[str, ...] = tuple(
-    label
-    for label in NODE_LABELS
-    if label not in ("id", "ip", "pod", "workload.uid", "node.name")
+    label for label in NODE_LABELS if label not in _SINGLE_LABELS
 )
 """Labels of an end at the ``az`` side of a level; the others are empty there."""
 

@@ -134,13 +134,23 @@ def _edge_attributes(
         for label in NODE_LABELS
         if node[label]
     ]
-    source_zone, dest_zone = source["availability_zone"], dest["availability_zone"]
-    if source_zone and dest_zone:
-        equal = "true" if source_zone == dest_zone else "false"
+    if source["availability_zone"] and dest["availability_zone"]:
+        equal = "true" if _same_zone(source, dest) else "false"
         attributes.append(_attribute("az_equal", equal))
     attributes.append(_attribute("aggregation", level_name))
     attributes.append(_attribute("sf_product", "network-explorer"))
     return attributes
+
+
+def _same_zone(source: Mapping[str, str], dest: Mapping[str, str]) -> bool:
+    pairs = {
+        label: (source[label], dest[label])
+        for label in ("cloud.zone.id", "availability_zone", "cloud.provider", "region")
+    }
+    zone_ids = pairs.pop("cloud.zone.id")
+    if all(zone_ids):
+        return zone_ids[0] == zone_ids[1]
+    return all(one == other for one, other in pairs.values() if one and other)
 
 
 def _attribute(key: str, value: str) -> KeyValue:

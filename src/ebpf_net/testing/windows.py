@@ -55,7 +55,7 @@ def make_window(
 
 
 def make_large_level(node_count: int, edge_count: int, samples_each: int = 4) -> Level:
-    """Build TCP edges between nodes that have every label; the same at each call.
+    """Build TCP edges between nodes outside clouds with every label; always the same.
 
     ``samples_each`` is the number of RTT buckets of each edge.
     """
@@ -81,6 +81,11 @@ def make_large_level(node_count: int, edge_count: int, samples_each: int = 4) ->
             "k8s.cluster.name": _texts("production-", numbers % 2),
             "k8s.cluster.uid": _texts("6f0e0b1c-28a2-4d0e-", numbers % 2),
             "geo.country.iso_code": _texts("D", numbers % 2),
+            **{
+                label: pa.array([""] * node_count, pa.string())
+                for label in NODE_LABELS
+                if label.startswith("cloud.")
+            },
         }
     )
     pairs = random.choice(node_count * node_count, edge_count, replace=False)
