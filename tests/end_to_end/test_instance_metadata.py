@@ -13,9 +13,19 @@ from typing import Any
 
 import pytest
 from tests.world import intake_rows, metadata_service
+from tests.world.exposition import sum_samples
 from tests.world.gateway import IPV4, forward, send_by
 from tests.world.hosts import Host, Network
-from tests.world.metadata_service import ADDRESS, Aws, Azure, Cloud, Gcp, Silent
+from tests.world.metadata_service import (
+    ADDRESS,
+    AWS_ADDRESS6,
+    Aws,
+    Azure,
+    Cloud,
+    Gcp,
+    Silent,
+)
+from tests.world.ports import is_listening
 from tests.world.programs import Program
 from tests.world.system import command
 from tests.world.waiting import wait_until
@@ -58,7 +68,10 @@ class Instance:
         path.write_text(text)
 
     def collect(
-        self, *flags: str, environment: Mapping[str, str] | None = None
+        self,
+        *flags: str,
+        environment: Mapping[str, str] | None = None,
+        wait: bool = True,
     ) -> Program:
         variables = [f"{name}={text}" for name, text in (environment or {}).items()]
         program = self.host.start(
@@ -70,7 +83,8 @@ class Instance:
             *("--disable-container-metadata", *flags),
             log=f"collector-{len(flags)}",
         )
-        program.wait_ready(self.windows)
+        if wait:
+            program.wait_ready(self.windows)
         return program
 
     def told(self, table: str) -> list[dict[str, Any]]:
@@ -105,11 +119,11 @@ def ipv4(text: str) -> int:
     return MAPPED | int.from_bytes(map(int, text.split(".")))
 
 
-def serve(host: Host, cloud: Cloud) -> Worker:
-    """Let the host have the metadata address, and a cloud's service there."""
-    host.ip("address", "add", f"{ADDRESS}/32", "dev", "lo")
+def serve(host: Host, cloud: Cloud, address: str = ADDRESS) -> Worker:
+    """Let the host have a metadata address, and a cloud's service there."""
+    host.ip("address", "add", address, "dev", "lo")
     worker = host.worker()
-    worker.call(metadata_service.serve, cloud)
+    worker.call(metadata_service.serve, cloud, address)
     return worker
 
 
@@ -208,6 +222,15 @@ def test_an_instance_tells_what_it_knows_of_itself(
     assert "Traceback" not in collector.read_log()
 
 
+def test_an_instance_without_a_way_by_ipv4_asks_by_ipv6(
+    network: Network, tmp_path: Path
+) -> None:
+    instance = Instance(network.host("instance"), "aws", tmp_path)
+    serve(instance.host, Aws(), AWS_ADDRESS6)
+    instance.collect()
+    wait_until(lambda: len(instance.addresses()) == 4, 20)
+
+
 def test_the_end_of_a_spot_instance_is_told_within_seconds(
     network: Network, tmp_path: Path
 ) -> None:
@@ -220,6 +243,30 @@ def test_the_end_of_a_spot_instance_is_told_within_seconds(
     wait_until(lambda: len(instance.told("cloud_instances")) == 2, 15)
     ends = [row["termination_ns"] for row in instance.told("cloud_instances")]
     assert ends == [0, 1_505_722_920_000_000_000]
+
+
+def test_the_reducer_takes_it_and_tells_what_came_of_the_questions(
+    network: Network, tmp_path: Path
+) -> None:
+    instance = Instance(network.host("instance"), "azure", tmp_path)
+    worker = serve(instance.host, Azure())
+    reducer = instance.host.start(
+        *(command("reducer"), "--log-console", "--no-log-file"),
+        *("--data-dir", tmp_path / "data-reducer", "--port", "8000"),
+    )
+    reducer.wait_ready(lambda: is_listening(8000, reducer.pid))
+    instance.collect("--intake-port", "8000", wait=False)
+
+    def count(name: str, **labels: str) -> float:
+        return worker.call(sum_samples, 7001, name, labels)
+
+    wait_until(lambda: count("ebpf_net_intake_rows", table="cloud_instances"), 20)
+    addresses = count("ebpf_net_intake_rows", table="cloud_instance_addresses")
+    assert addresses >= 3
+    questions = "ebpf_net_collector_cloud_metadata"
+    wait_until(lambda: count(questions, result="answered") >= 4, 20)
+    assert count(questions) == count(questions, result="answered")
+    assert reducer.stop(20) == 0, reducer.read_log()
 
 
 def test_outside_the_clouds_no_packet_is_sent_to_a_metadata_address(
