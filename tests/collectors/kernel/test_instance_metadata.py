@@ -127,7 +127,8 @@ def test_what_was_learnt_stays_while_nobody_answers():
         asking("aws", server, refresh_seconds=0.01) as metadata,
     ):
         wait_known(metadata, 4)
-        aws.values = {}
+        # What a round begins with: one that runs is answered to its end.
+        del aws.values["dynamic/instance-identity/document"]
         wait_until(lambda: metadata.status()["cloud_metadata.failed"] > 2, 10)
         assert len(keys(metadata.snapshot())) == 4
         assert instance_row(metadata)["name"] == "web 1"
