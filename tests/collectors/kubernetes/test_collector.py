@@ -66,6 +66,7 @@ def test_what_is_there_is_told_at_once(control_plane, written):
         system = control_plane.api.request("GET", "/api/v1/namespaces/kube-system")
         cluster_uid = system["metadata"]["uid"]
         assert told.rows("clusters", "cluster_uid", "name") == [(cluster_uid, "prod")]
+        wait_until(told.windows, 10)
         first, second = told.headers[:2]
         assert (first.kind, second.kind) == (BatchKind.SNAPSHOT, BatchKind.WINDOW)
         assert second.collector == f"kubernetes-{cluster_uid}"
