@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from ebpf_net.intake.batch import BatchHeader
 from ebpf_net.reducer.ingest import Clock, Timing, Windows, source_key
 from ebpf_net.reducer.sources import Source
@@ -39,6 +41,16 @@ def test_window_of_other_length_goes_where_its_end_is():
     assert window_of(shifted(START_NS, SECOND_NS)) == 0
     assert window_of(shifted(START_NS + 9 * SECOND_NS, SECOND_NS)) == 0
     assert window_of(shifted(START_NS - 20 * SECOND_NS, 30 * SECOND_NS)) == 0
+
+
+@pytest.mark.parametrize("delay_s", [-7, -0.3, 0, 0.3, 7])
+def test_parts_of_a_window_go_where_the_whole_goes_whatever_the_clock(delay_s):
+    windows = Windows(Timing())
+    windows.hear(make_header(), int(delay_s * SECOND_NS), 0)
+    first = shifted(START_NS, 4 * SECOND_NS)
+    second = shifted(START_NS + 4 * SECOND_NS, 6 * SECOND_NS)
+    whole = windows.window_of(shifted(START_NS))
+    assert [windows.window_of(part) for part in (first, second)] == [whole, whole]
 
 
 def test_offset_is_the_least_delay_of_recent_batches():

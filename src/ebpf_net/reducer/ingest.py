@@ -148,9 +148,11 @@ class Windows:
         delay = self.collectors[header.collector].clock.delay_ns
         length = self.timing.window_ns
         start, end = header.window_start_ns, header.window_end_ns
-        if self._is_whole(end - start):
-            return ((start + end) // 2 + delay) // length
-        return (end - 1 + delay) // length
+        if not self._is_whole(end - start):
+            # A part goes where the whole goes: it ends on the same grid, or within.
+            start = (end - 1) // length * length
+            end = start + length
+        return ((start + end) // 2 + delay) // length
 
     def start_ns(self, number: int) -> int:
         """Return when a window begins."""
