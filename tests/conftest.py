@@ -21,6 +21,7 @@ _OF_THE_KERNEL = tuple(
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the names then
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Name groups that run one after the other, each in one process.
 
