@@ -23,7 +23,11 @@ def decode(body):
 
 
 def numeric(columns, length):
-    return {name: np.arange(length).astype(type_name) for name, type_name in columns}
+    return {
+        name: np.arange(length).astype(type_name)
+        for name, type_name in columns
+        if type_name != "string"
+    }
 
 
 def arrow_schema(columns):
