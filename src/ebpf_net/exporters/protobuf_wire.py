@@ -74,7 +74,7 @@ def encode_varints(
     """
     numbers = values.astype(np.uint64)
     lengths = np.ones(len(numbers), np.int64)
-    largest = int(numbers.max(initial=0)) >> 7
+    largest = int(np.max(numbers, initial=0)) >> 7
     shift = 7
     while largest:
         lengths += (numbers >> np.uint64(shift)) > 0

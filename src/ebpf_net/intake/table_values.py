@@ -98,7 +98,7 @@ def _check_ranges(name: str, table: pa.Table) -> None:
             _check_length(name, column, table[column])
         elif kind != "bool" and column not in _ANY_VALUE:
             values = _values(table, column)
-            _check_range(name, column, int(values.min()), int(values.max()))
+            _check_range(name, column, int(np.min(values)), int(np.max(values)))
 
 
 def _check_range(name: str, column: str, smallest: int, largest: int) -> None:
@@ -138,7 +138,7 @@ def _check_spans(name: str, table: pa.Table) -> None:
 
 
 def _check_samples(samples: pa.Table, edges: int) -> None:
-    last = int(_values(samples, "edge").max())
+    last = int(np.max(_values(samples, "edge")))
     if last >= edges:
         raise BatchError("values", f"edge_samples.edge is {last} of {edges} edges")
     kinds, buckets = _values(samples, "kind"), _values(samples, "bucket")

@@ -128,7 +128,8 @@ def _bound(
         return edges, samples, False
     volume = numpy_column(edges, "bytes").astype(np.float64)
     size = int(used.max()) + 1
-    weight = np.bincount(source, volume, size) + np.bincount(dest, volume, size)
+    weight = np.bincount(source.astype(np.intp), volume, size)
+    weight += np.bincount(dest.astype(np.intp), volume, size)
     ranked = used[np.argsort(-weight[used], kind="stable")]
     number: Int32 = np.arange(max(size, other + 1), dtype=np.int32)
     number[ranked[limits.nodes - 1 :]] = other

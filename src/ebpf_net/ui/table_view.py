@@ -92,11 +92,11 @@ def _totals(screen: Screen) -> Text:
     parts = [
         time.strftime("%H:%M:%S", time.localtime(screen.snapshot.end_ns / 1e9)),
         f"{format_quantity(screen.snapshot.total_bytes / seconds)}B/s",
-        f"{format_quantity(pairs.packets.sum() / seconds)} pkt/s",
+        f"{format_quantity(float(pairs.packets.sum()) / seconds)} pkt/s",
         f"{format_count(len(pairs))} pairs",
-        f"{format_count(pairs.opened.sum())} new",
-        f"{format_count(pairs.open.sum())} active",
-        f"{format_count(pairs.failures.sum())} failed",
+        f"{format_count(int(pairs.opened.sum()))} new",
+        f"{format_count(int(pairs.open.sum()))} active",
+        f"{format_count(int(pairs.failures.sum()))} failed",
     ]
     totals = "  ".join(parts)
     if len(name) + 2 + len(totals) > screen.width:
