@@ -1,5 +1,3 @@
-from datetime import UTC, datetime
-
 from ebpf_net.collectors.cloud.aws_shapes import (
     Instance,
     read_instance,
@@ -47,7 +45,7 @@ def test_an_interface_of_an_instance_is_named_like_it():
             "InterfaceType": "interface",
             "Attachment": {
                 "InstanceId": "i-1",
-                "AttachTime": datetime(2026, 1, 1, tzinfo=UTC),
+                "AttachTime": "2026-01-01T00:00:00.000Z",
             },
             "PrivateIpAddress": "10.0.0.1",
             "PrivateIpAddresses": [{"PrivateIpAddress": "10.0.0.1"}],
@@ -143,6 +141,24 @@ def test_the_interfaces_own_tags_go_first_where_there_is_no_instance():
         "shop/orders",
         '{"application":"x"}',
     )
+
+
+def test_tags_of_an_interface_and_its_instance_are_put_together():
+    instance = Instance("i-1", tags='{"app":"x","team":"a"}')
+    item = {"Attachment": {"InstanceId": "i-1"}}
+    own = {"TagSet": [{"Key": "team", "Value": "b"}, {"Key": "Name", "Value": "n"}]}
+    assert _read(item, {"i-1": instance}).tags == '{"app":"x","team":"a"}'
+    assert _read(item | own, {"i-1": instance}).tags == '{"app":"x","team":"b"}'
+    assert _read(own).tags == '{"team":"b"}'
+
+
+def test_a_database_is_known_by_its_security_group():
+    item = {"RequesterId": "amazon-rds", "Description": "RDSNetworkInterface"}
+    groups = {"Groups": [{"GroupName": "default"}, {"GroupName": "orders-db"}]}
+    assert _read(item | groups).name == "orders-db"
+    assert _read(item | groups).role == "rds"
+    assert _read(item | {"Groups": groups["Groups"][:1]}).name == "rds"
+    assert _read(item).name == "rds"
 
 
 def test_the_zone_id_of_the_interface_does_where_zones_cannot_be_listed():

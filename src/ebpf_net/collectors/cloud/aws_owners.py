@@ -47,6 +47,8 @@ _PLAIN_ROLES: Mapping[str, str] = {
     "RedshiftNetworkInterface": "redshift",
     "DMSNetworkInterface": "dms",
 }
+UNNAMED_ROLES = frozenset(_PLAIN_ROLES.values())
+"""Of services that do not say which of their databases it is."""
 _TYPES: Mapping[str, Owner] = {
     "load_balancer": Owner(Kind.LOAD_BALANCER),
     "network_load_balancer": Owner(Kind.LOAD_BALANCER),

@@ -1,13 +1,11 @@
 """Clients of the AWS API: botocore, the SDK below boto3, with less in memory.
 
-botocore loads the description of all of EC2, 24 MB; only what is called here is kept.
 It tries nothing again: that is the pace's.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,22 +17,13 @@ from botocore.credentials import (  # type: ignore[import-untyped]
     DeferredRefreshableCredentials,
 )
 from botocore.exceptions import NoCredentialsError  # type: ignore[import-untyped]
-from botocore.loaders import Loader, instance_cache  # type: ignore[import-untyped]
 from botocore.session import Session  # type: ignore[import-untyped]
 
-_SERVICE_MODEL = "service-2"
-_OPERATIONS: Mapping[str, tuple[str, ...]] = {
-    "ec2": (
-        "DescribeAvailabilityZones",
-        "DescribeInstances",
-        "DescribeNetworkInterfaces",
-        "DescribeRegions",
-    )
-}
+from ebpf_net.collectors.cloud.aws_models import LeanLoader
+
 _DEFAULT_REGION = "us-east-1"
 _ROLE_SESSION = "ebpf-net-cloud-collector"
 _METADATA_PROVIDER = "iam-role"
-_METADATA_ENDPOINT = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
 
 
 @dataclass(frozen=True)
@@ -77,11 +66,17 @@ class AwsSession:
 
 def _plain_session(options: SessionOptions) -> Any:
     session = Session()
-    loader = _LeanLoader(session.get_config_variable("data_path"))
-    session.register_component("data_loader", loader)
+    session.register_component("data_loader", LeanLoader())
+    _leave_times(session)
     if not options.asks_metadata:
         session.get_component("credential_provider").remove(_METADATA_PROVIDER)
     return session
+
+
+def _leave_times(session: Any) -> None:
+    """Have times left as texts: to read them takes a third of all time otherwise."""
+    factory = session.get_component("response_parser_factory")
+    factory.set_parser_defaults(timestamp_parser=str)
 
 
 def _with_role(session: Any, role_arn: str, region: str) -> Any:
@@ -94,6 +89,7 @@ def _with_role(session: Any, role_arn: str, region: str) -> Any:
     )
     assumed = Session()
     assumed.register_component("data_loader", session.get_component("data_loader"))
+    _leave_times(assumed)
     resolver = CredentialResolver([_RoleProvider(fetcher)])
     assumed.register_component("credential_provider", resolver)
     return assumed
@@ -125,57 +121,3 @@ class _RoleProvider:
         return DeferredRefreshableCredentials(
             self._fetcher.fetch_credentials, self.METHOD
         )
-
-
-class _LeanLoader(Loader):  # type: ignore[misc]  # it has no types
-    """Loads descriptions of services without texts, and of EC2 only what is called."""
-
-    @instance_cache  # type: ignore[untyped-decorator]
-    def load_service_model(
-        self, service_name: str, type_name: str, api_version: str | None = None
-    ) -> Any:
-        model = super().load_service_model(service_name, type_name, api_version)
-        if type_name == _SERVICE_MODEL:
-            model = _lean(model, _OPERATIONS.get(service_name))
-        self._cache.clear()  # the whole model is there, too
-        return model
-
-
-def _lean(model: Mapping[str, Any], operations: tuple[str, ...] | None) -> Any:
-    """Return a model with some operations, and the shapes that they use."""
-    kept = {
-        name: operation
-        for name, operation in model["operations"].items()
-        if operations is None or name in operations
-    }
-    shapes: dict[str, Any] = {}
-    for operation in kept.values():
-        _keep_shapes(operation, model["shapes"], shapes)
-    whole = {**model, "operations": kept, "shapes": shapes}
-    return _without_texts(whole)
-
-
-def _keep_shapes(part: object, shapes: Mapping[str, Any], kept: dict[str, Any]) -> None:
-    """Add all shapes that a part of a model names, and those that they name."""
-    if isinstance(part, list):
-        for one in part:
-            _keep_shapes(one, shapes, kept)
-    elif isinstance(part, dict):
-        name = part.get("shape")
-        if isinstance(name, str) and name in shapes and name not in kept:
-            kept[name] = shapes[name]
-            _keep_shapes(shapes[name], shapes, kept)
-        for one in part.values():
-            _keep_shapes(one, shapes, kept)
-
-
-def _without_texts(part: Any) -> Any:
-    if isinstance(part, dict):
-        return {
-            name: _without_texts(one)
-            for name, one in part.items()
-            if name != "documentation" or not isinstance(one, str)
-        }
-    if isinstance(part, list):
-        return [_without_texts(one) for one in part]
-    return part

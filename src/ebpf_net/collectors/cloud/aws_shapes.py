@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypedDict
 
 from ebpf_net.collectors.addresses import to_ns
-from ebpf_net.collectors.cloud.aws_owners import owner_of, role_of_tags
+from ebpf_net.collectors.cloud.aws_owners import (
+    UNNAMED_ROLES,
+    Owner,
+    owner_of,
+    role_of_tags,
+)
 from ebpf_net.collectors.cloud.records import (
     AddressRange,
     Interface,
@@ -18,6 +24,8 @@ from ebpf_net.collectors.cloud.records import (
 from ebpf_net.collectors.object_labels import AllowList
 
 _NAME = "Name"
+_NO_TAGS = "{}"
+_DEFAULT_GROUP = "default"
 
 
 class Tag(TypedDict, total=False):
@@ -32,7 +40,7 @@ class Attachment(TypedDict, total=False):
 
     InstanceId: str
     InstanceOwnerId: str
-    AttachTime: datetime
+    AttachTime: str
 
 
 class NetworkInterface(TypedDict, total=False):
@@ -64,7 +72,7 @@ class Instance(NamedTuple):
     instance_type: str = ""
     name: str = ""
     role: str = ""
-    tags: str = "{}"
+    tags: str = _NO_TAGS
 
 
 def read_instance(item: Mapping[str, Any], allowed: AllowList) -> Instance:
@@ -98,7 +106,6 @@ def read_interface(
     )
     tags = _tags(item.get("TagSet", ()))
     own_name, own_role = tags.get(_NAME, ""), role_of_tags(tags)
-    is_instance = owner.kind is Kind.INSTANCE
     zone = item.get("AvailabilityZone", "")
     return Interface(
         interface_id=item["NetworkInterfaceId"],
@@ -111,11 +118,26 @@ def read_interface(
         subnet=item.get("SubnetId", ""),
         instance_id=instance.instance_id,
         instance_type=instance.instance_type,
-        name=(instance.name or own_name) if is_instance else own_name or owner.role,
-        role=(instance.role or own_role) if is_instance else own_role or owner.role,
-        tags=allowed.to_json(tags) if tags else instance.tags,
-        attached_ns=to_ns(attachment.get("AttachTime")),
+        name=instance.name or own_name or _name_of_owner(owner, item),
+        role=instance.role or own_role or owner.role,
+        tags=_merge(instance.tags, allowed.to_json(tags)),
+        attached_ns=_time_ns(attachment.get("AttachTime", "")),
     )
+
+
+def _name_of_owner(owner: Owner, item: NetworkInterface) -> str:
+    """Return what people may know it by: of a database, its security group."""
+    if owner.kind is Kind.DATABASE and owner.role in UNNAMED_ROLES:
+        groups = [group.get("GroupName", "") for group in item.get("Groups", ())]
+        return next((one for one in groups if one != _DEFAULT_GROUP), owner.role)
+    return owner.role
+
+
+def _merge(tags: str, own: str) -> str:
+    if _NO_TAGS in (tags, own):
+        return tags if own == _NO_TAGS else own
+    both = json.loads(tags) | json.loads(own)
+    return sys.intern(json.dumps(both, separators=(",", ":")))
 
 
 def _addresses(item: NetworkInterface) -> Iterator[AddressRange]:
@@ -136,6 +158,14 @@ def _addresses(item: NetworkInterface) -> Iterator[AddressRange]:
             found = address_range(text, is_public=is_public)
             if found is not None:
                 yield found
+
+
+def _time_ns(text: str) -> int:
+    """Return an ISO 8601 time; 0: it is none."""
+    try:
+        return to_ns(datetime.fromisoformat(text))
+    except ValueError:
+        return 0
 
 
 def _tags(tags: Sequence[Tag]) -> dict[str, str]:

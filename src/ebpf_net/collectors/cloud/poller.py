@@ -22,7 +22,7 @@ class PollerOptions:
     interval_seconds: float = 60.0
     listing_seconds: float = 600.0
     """How often providers are asked which parts there are."""
-    threads: int = 8
+    threads: int = 4
     pace: PaceOptions = field(default_factory=PaceOptions)
 
 

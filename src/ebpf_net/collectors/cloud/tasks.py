@@ -109,7 +109,7 @@ class Tasks:
             return
         busy = time.thread_time() - busy
         factor = min(2 ** max(0, task.failures - 1), _LARGEST_DELAY_FACTOR)
-        seconds = task.interval_seconds * factor * random.uniform(1 - _JITTER, 1)
+        seconds = task.interval_seconds * factor * random.uniform(1, 1 + _JITTER)
         seconds -= time.monotonic() - started
         self.put(task, max(seconds, busy * _BUSY_FACTOR, retry_seconds))
 
