@@ -122,8 +122,10 @@ def _serve(server: socket.socket, reply_bytes: int) -> None:
         counts.received += 1
         counts.bytes_received += len(data)
         if reply:
+            # First, for a client that asks as soon as it has its answer.
             counts.sent += 1
-            counts.bytes_sent += server.sendto(reply, peer)
+            counts.bytes_sent += len(reply)
+            server.sendto(reply, peer)
 
 
 def _family(address: str) -> socket.AddressFamily:
