@@ -1,8 +1,14 @@
 import pytest
 
 from ebpf_net.errors import SettingError
-from ebpf_net.metrics import INTERNAL_METRICS, METRICS, Kind, select_metrics
-from ebpf_net.schema import LEVEL_EDGES
+from ebpf_net.metrics import (
+    INTERNAL_METRICS,
+    METRICS,
+    Kind,
+    in_currency,
+    select_metrics,
+)
+from ebpf_net.schema import LEVEL_EDGES, Protocol
 
 REFERENCE = {
     "tcp.bytes": "By",
@@ -36,6 +42,9 @@ def test_every_metric_reads_a_column_of_the_level_table():
         assert metric.column in columns
         assert not metric.divisor or metric.divisor in columns
         assert (metric.kind is Kind.HISTOGRAM) <= (metric.sample is not None)
+        # The protocol is told beside the reason only.
+        assert (metric.protocol is None) <= bool(metric.reason_attribute)
+        assert (metric.parts != 1) <= bool(metric.reason_attribute)
 
 
 def test_num_measurements_is_off_unless_asked():
@@ -45,7 +54,8 @@ def test_num_measurements_is_off_unless_asked():
 
 
 def test_enable_wins_over_disable():
-    selected = select_metrics(disable=["tcp.all", "udp.bytes"], enable=["tcp.bytes"])
+    disabled = ["tcp.all", "udp.bytes", "zone.all"]
+    selected = select_metrics(disable=disabled, enable=["tcp.bytes"])
     assert names(selected) == {"tcp.bytes", "udp.packets", "udp.drops", "udp.active"}
 
 
@@ -60,3 +70,20 @@ def test_unknown_metric_is_one_clear_error():
 
 def test_internal_names_are_unique():
     assert len({metric.name for metric in INTERNAL_METRICS}) == len(INTERNAL_METRICS)
+
+
+def test_money_has_the_unit_of_the_price_file():
+    units = {metric.name: metric.unit for metric in in_currency(METRICS, "EUR")}
+    assert units["zone.cost"] == "{EUR}"
+    assert units["zone.bytes"] == "By"
+
+
+def test_without_a_currency_there_is_no_metric_of_money():
+    assert names(METRICS) - names(in_currency(METRICS, "")) == {"zone.cost"}
+
+
+def test_metrics_without_a_protocol_are_of_all():
+    (both,) = select_metrics(["tcp.all", "udp.all", "zone.cost"])
+    (one,) = select_metrics(["tcp.all", "udp.all", "zone.all"], ["udp.bytes"])
+    assert [both.is_of(protocol) for protocol in Protocol] == [True, True]
+    assert [one.is_of(protocol) for protocol in Protocol] == [False, True]

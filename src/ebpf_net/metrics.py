@@ -6,11 +6,19 @@ Exporters, the user interface and docs/reference/metrics.md read it from here.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from ebpf_net.errors import SettingError
-from ebpf_net.schema import ConnectFailure, Drop, Protocol, Sample
+from ebpf_net.schema import (
+    COST_PARTS,
+    ConnectFailure,
+    Derived,
+    Drop,
+    Protocol,
+    Sample,
+    ZoneRelation,
+)
 
 
 class Kind(Enum):
@@ -29,29 +37,41 @@ class Metric:
     where it is zero have no point. With ``sample``, the values are the rows of
     LEVEL_SAMPLES of that kind: a histogram (``column`` is its sum in microseconds,
     ``count`` its count) or a sum by reason, where the attribute ``reason_attribute``
-    has a value of ``reasons`` by bucket.
+    has a value of ``reasons`` by bucket. Without ``protocol`` it is a sum by reason of
+    all protocols, with TRANSPORT as an attribute. ``parts`` of what is counted are one
+    of ``unit``.
     """
 
     name: str
     unit: str
     kind: Kind
-    protocol: Protocol
+    protocol: Protocol | None
     column: str
     description: str
     divisor: str = ""
-    sample: Sample | None = None
+    sample: Sample | Derived | None = None
     reason_attribute: str = ""
     reasons: tuple[tuple[int, str], ...] = ()
     enabled: bool = True
+    parts: int = 1
 
     @property
     def group(self) -> str:
         """The part of the name before its first dot, as in ``--disable-metrics``."""
         return self.name.split(".", 1)[0]
 
+    def is_of(self, protocol: Protocol) -> bool:
+        """Return whether edges of this protocol have the metric."""
+        return self.protocol in (None, protocol)
+
+
+TRANSPORT = "network.transport"
+CURRENCY = "{currency}"
+"""The unit of what is money, until the price file's is known."""
 
 _TCP = Protocol.TCP
 _UDP = Protocol.UDP
+_RELATIONS = tuple((int(one), one.name.lower()) for one in ZoneRelation)
 
 METRICS: tuple[Metric, ...] = (
     Metric(
@@ -193,6 +213,31 @@ METRICS: tuple[Metric, ...] = (
         _UDP,
         "open",
         "UDP sockets at source that exchanged datagrams with dest in the window.",
+    ),
+    Metric(
+        "zone.bytes",
+        "By",
+        Kind.SUM,
+        None,
+        "bytes",
+        "Payload sent from source to dest, by where they are. There is none while no "
+        "zone is known and no price file given.",
+        sample=Derived.ZONE_BYTES,
+        reason_attribute="zone.relation",
+        reasons=_RELATIONS,
+    ),
+    Metric(
+        "zone.cost",
+        CURRENCY,
+        Kind.SUM,
+        None,
+        "bytes",
+        "What the payload sent from source to dest costs by the price file, in its "
+        "currency.",
+        sample=Derived.ZONE_COST,
+        reason_attribute="zone.relation",
+        reasons=_RELATIONS,
+        parts=COST_PARTS,
     ),
 )
 
@@ -371,6 +416,15 @@ def select_metrics(
         )
     return tuple(
         metric for metric in METRICS if _is_selected(metric, disabled, enabled)
+    )
+
+
+def in_currency(metrics: Iterable[Metric], currency: str) -> tuple[Metric, ...]:
+    """Return the metrics with the unit of money; without those of money if it is ""."""
+    return tuple(
+        replace(metric, unit=f"{{{currency}}}") if metric.unit == CURRENCY else metric
+        for metric in metrics
+        if currency or metric.unit != CURRENCY
     )
 
 

@@ -1,4 +1,4 @@
-"""Files of the user that names come from, read again when they change.
+"""Files of the user that names and prices come from, read again when they change.
 
 A file that cannot be right ends the start; later it is told of once, and what was read
 before stays.
@@ -18,8 +18,10 @@ import maxminddb
 
 from ebpf_net.errors import SettingError
 from ebpf_net.reducer.autonomous_systems import AutonomousSystems
+from ebpf_net.reducer.costs import Tolls
 from ebpf_net.reducer.known import Names
 from ebpf_net.reducer.networks import Networks, parse_networks
+from ebpf_net.reducer.prices import Prices, parse_prices
 
 _POLL_SECONDS = 2.0
 _Read = TypeVar("_Read")
@@ -30,9 +32,13 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def watched_names(
-    names: Names, networks_file: Path | None, geoip_paths: Sequence[str]
+    names: Names,
+    networks_file: Path | None,
+    geoip_paths: Sequence[str],
+    tolls: Tolls | None = None,
+    price_file: Path | None = None,
 ) -> Iterator[None]:
-    """Give ``names`` what is in the files, now and whenever they change.
+    """Give ``names`` and ``tolls`` what is in the files, now and whenever they change.
 
     Raises SettingError if a file cannot be read now.
     """
@@ -43,7 +49,14 @@ def watched_names(
     def use_systems(systems: AutonomousSystems) -> None:
         names.systems = systems
 
+    def use_prices(prices: Prices) -> None:
+        if tolls and price_file:
+            with _naming(price_file):
+                tolls.use(prices)
+
     files: list[NameFiles] = []
+    if tolls and price_file:
+        files.append(_files("--price-file", [price_file], _read_prices, use_prices))
     if networks_file:
         files.append(
             _files("--networks-file", [networks_file], _read_networks, use_networks)
@@ -134,6 +147,12 @@ def _read_networks(paths: Sequence[Path]) -> Networks:
     (path,) = paths
     with _naming(path):
         return parse_networks(path.read_text("utf-8-sig"))
+
+
+def _read_prices(paths: Sequence[Path]) -> Prices:
+    (path,) = paths
+    with _naming(path):
+        return parse_prices(path.read_text("utf-8-sig"))
 
 
 class _Database:

@@ -25,7 +25,7 @@ from ebpf_net.exporters.prometheus import PrometheusExporter, Render, metrics_ap
 from ebpf_net.exporters.prometheus_text import render_internal
 from ebpf_net.intake.options import ServerOptions
 from ebpf_net.intake.server import IntakeServer
-from ebpf_net.metrics import Metric, select_metrics
+from ebpf_net.metrics import Metric, in_currency, select_metrics
 from ebpf_net.reducer.pipeline import Reducer, ReducerOptions
 from ebpf_net.schema import LEVELS
 from ebpf_net.settings import REDUCER, Settings
@@ -97,12 +97,17 @@ def running_reducer(
                 spill_directory=directory / "spill",
                 node_ip=not settings.disable_node_ip_field,
                 system_ip=settings.enable_autonomous_system_ip,
+                zones=any(metric.group == "zone" for metric in metrics),
             )
         )
         stack.callback(reducer.close)
         stack.enter_context(
-            watched_names(reducer.names, settings.networks_file, settings.geoip_path)
+            watched_names(
+                *(reducer.names, settings.networks_file, settings.geoip_path),
+                *(reducer.tolls, settings.price_file),
+            )
         )
+        metrics = in_currency(metrics, reducer.tolls.currency)
         exporters: list[Exporter] = [
             *outputs,
             *(LevelFilter(otlp, levels) for otlp in _otlp_exporters(settings, metrics)),

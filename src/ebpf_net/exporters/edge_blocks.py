@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebpf_net.metrics import Metric
-from ebpf_net.schema import Level, Protocol, Sample, Window
+from ebpf_net.schema import Derived, Level, Protocol, Sample, Window
 
 BLOCK_ROWS = 16_384
 
@@ -73,7 +73,7 @@ class EdgeBlock:
         column = self.series.level.edges.column(name).to_numpy()
         return column[self.rows].astype(np.int64)
 
-    def samples(self, kind: Sample) -> EdgeSamples:
+    def samples(self, kind: Sample | Derived) -> EdgeSamples:
         """Return the samples of a kind that have been counted at least once."""
         table = self.series.level.samples
         edges = table.column("edge").to_numpy()
@@ -126,6 +126,11 @@ def reason_values(block: EdgeBlock, metric: Metric) -> EdgeSamples:
     if metric.sample is None:
         raise ValueError(f"{metric.name} has no samples")
     return block.samples(metric.sample)
+
+
+def reason_numbers(samples: EdgeSamples, metric: Metric) -> Integers | Floats:
+    """Return what samples count in the metric's unit."""
+    return samples.counts if metric.parts == 1 else samples.counts / metric.parts
 
 
 def reason_name(metric: Metric, reason: int) -> str:

@@ -24,7 +24,9 @@ from ebpf_net.exporters.byte_columns import (
     where,
 )
 from ebpf_net.exporters.edge_blocks import EdgeBlock, LevelSeries
+from ebpf_net.metrics import TRANSPORT, Metric
 from ebpf_net.schema import NODE_LABELS
+from ebpf_net.zones import Zones
 
 Encode = Callable[[str, ByteColumn], ByteColumn]
 """Writes a label's name with each of its values."""
@@ -47,7 +49,7 @@ class EdgeLabels:
         self._overflow = series.overflow
         self._source = _join_node_labels(nodes, "source", encode)
         self._dest = _join_node_labels(nodes, "dest", encode)
-        self._zones = _Zones(nodes)
+        self._zones = Zones(nodes)
         texts = encode("az_equal", encode_texts(["", "false", "true"]))
         self._zone_equality = where(np.array([False, True, True]), texts)
         marks = encode(OVERFLOW_LABEL, encode_texts(["", "true"]))
@@ -71,32 +73,12 @@ class EdgeLabels:
         )
 
 
-class _Zones:
-    """Which ends of a level are in one zone.
-
-    By the id that all accounts share, else by name within what is known of provider and
-    region.
-    """
-
-    def __init__(self, nodes: pa.Table) -> None:
-        self._name = _codes(nodes, "availability_zone")
-        self._id = _codes(nodes, "cloud.zone.id")
-        around = (_codes(nodes, label) for label in ("cloud.provider", "region"))
-        self._around = [codes for codes in around if (codes >= 0).any()]
-
-    def compare(
-        self, source: NDArray[np.int32], dest: NDArray[np.int32]
-    ) -> NDArray[np.int8]:
-        """Return 0 where a zone is unknown, 1 where they differ, else 2."""
-        one, other = self._name[source], self._name[dest]
-        known, equal = (one >= 0) & (other >= 0), one == other
-        for codes in self._around:
-            one, other = codes[source], codes[dest]
-            equal &= (one == other) | (one < 0) | (other < 0)
-        if (self._id >= 0).any():
-            one, other = self._id[source], self._id[dest]
-            equal = np.where((one >= 0) & (other >= 0), one == other, equal)
-        return np.where(known, 1 + equal, 0).astype(np.int8)
+def transport_label(metric: Metric, block: EdgeBlock, encode: Encode) -> bytes:
+    """Return the protocol of a block, for a metric that holds for all of them."""
+    if metric.protocol is not None:
+        return b""
+    name = encode_texts([block.protocol.name.lower()])
+    return text_of(encode(TRANSPORT, name))
 
 
 def _join_node_labels(nodes: pa.Table, side: str, encode: Encode) -> ByteColumn:
@@ -115,11 +97,3 @@ def _distinct_values(
     texts: Any = nodes.column(label).cast(pa.large_binary()).combine_chunks()
     dictionary: Any = pc.dictionary_encode(texts)
     return dictionary.indices.to_numpy().astype(np.int64), dictionary.dictionary
-
-
-def _codes(nodes: pa.Table, label: str) -> NDArray[np.int64]:
-    """Return a number for each node's value; -1 where it is empty."""
-    codes, values = _distinct_values(nodes, label)
-    if not len(codes):
-        return codes
-    return np.where((lengths(values) == 0)[codes], -1, codes)

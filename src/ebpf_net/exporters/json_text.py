@@ -30,6 +30,7 @@ from ebpf_net.exporters.edge_blocks import (
     histogram_values,
     number_values,
     reason_name,
+    reason_numbers,
     reason_values,
     window_series,
 )
@@ -54,7 +55,7 @@ def render_window(window: Window, metrics: Sequence[Metric]) -> Iterator[bytes]:
         values = [
             _metric_column(metric, block)
             for metric in metrics
-            if metric.protocol == block.protocol
+            if metric.is_of(block.protocol)
         ]
         edge_labels = labels[block.level_name].of_block(block)
         yield text_of(join(head.encode(), edge_labels, *values, b"}\n"))
@@ -82,7 +83,8 @@ def _reason_column(metric: Metric, block: EdgeBlock) -> ByteColumn:
     names = [reason_name(metric, int(number)) for number in numbers]
     keys = take(encode_texts([f"{_quote(name)}:" for name in names]), codes)
     starts = np.searchsorted(samples.rows, np.arange(len(block.rows) + 1))
-    members = join_lists(join(keys, encode_numbers(samples.counts)), starts, b",")
+    numbers_of_all = encode_numbers(reason_numbers(samples, metric))
+    members = join_lists(join(keys, numbers_of_all), starts, b",")
     rows = np.flatnonzero(np.diff(starts))
     return _spread(metric, block, join(b"{", take(members, rows), b"}"), rows)
 

@@ -96,7 +96,7 @@ def encode_parts(parts: Sequence[Part], writer: RequestWriter) -> Iterator[Reque
             for metric in part.metrics:
                 prefix, suffix = _metric_frame(metric, part.temporality)
                 for points in blocks:
-                    if points.block.protocol == metric.protocol:
+                    if metric.is_of(points.block.protocol):
                         yield from writer.add(prefix, suffix, *points.encode(metric))
     yield from writer.finish()
 

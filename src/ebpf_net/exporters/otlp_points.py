@@ -32,9 +32,10 @@ from ebpf_net.exporters.edge_blocks import (
     histogram_values,
     number_values,
     reason_name,
+    reason_numbers,
     reason_values,
 )
-from ebpf_net.exporters.edge_labels import PRODUCT, EdgeLabels
+from ebpf_net.exporters.edge_labels import PRODUCT, EdgeLabels, transport_label
 from ebpf_net.exporters.protobuf_wire import (
     encode_varint,
     encode_varints,
@@ -108,6 +109,10 @@ def encode_attributes(field: int, label: str, values: ByteColumn) -> ByteColumn:
     )
 
 
+def _encode_attributes(label: str, values: ByteColumn) -> ByteColumn:
+    return encode_attributes(_NUMBER_ATTRIBUTES, label, values)
+
+
 class BlockPoints:
     """The data points of one block's metrics."""
 
@@ -145,14 +150,16 @@ class BlockPoints:
         samples = reason_values(self.block, metric)
         numbers, codes = np.unique(samples.buckets, return_inverse=True)
         names = encode_texts([reason_name(metric, int(number)) for number in numbers])
-        reasons = encode_attributes(_NUMBER_ATTRIBUTES, metric.reason_attribute, names)
+        reasons = _encode_attributes(metric.reason_attribute, names)
         attributes = join(
-            take(self._attributes_of_numbers(), samples.rows), take(reasons, codes)
+            take(self._attributes_of_numbers(), samples.rows),
+            transport_label(metric, self.block, _encode_attributes),
+            take(reasons, codes),
         )
         template = _NumberTemplate(
             attributes, self._start_ns[samples.rows], self._end_ns
         )
-        return template.fill(samples.counts, None)
+        return template.fill(reason_numbers(samples, metric), None)
 
     def _encode_histograms(self, histograms: Histograms) -> Points:
         rows = histograms.rows

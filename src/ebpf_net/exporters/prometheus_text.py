@@ -29,9 +29,10 @@ from ebpf_net.exporters.edge_blocks import (
     histogram_values,
     number_values,
     reason_name,
+    reason_numbers,
     reason_values,
 )
-from ebpf_net.exporters.edge_labels import PRODUCT, EdgeLabels
+from ebpf_net.exporters.edge_labels import PRODUCT, EdgeLabels, transport_label
 from ebpf_net.exporters.internal_metrics import group_points
 from ebpf_net.metrics import InternalMetric, Kind, Metric
 from ebpf_net.schema import HISTOGRAM_SCALE, InternalPoint
@@ -62,7 +63,7 @@ def render_metrics(
         lines = [
             piece
             for block, labels in blocks
-            if block.protocol == metric.protocol
+            if metric.is_of(block.protocol)
             for piece in _metric_lines(metric, block, labels, openmetrics)
             if piece
         ]
@@ -121,8 +122,9 @@ def _metric_lines(
     elif metric.reason_attribute:
         samples = reason_values(block, metric)
         reasons = _encode_reasons(metric, samples.buckets)
-        labels = join(take(labels, samples.rows), reasons)
-        yield text_of(join(*_line(name, labels, samples.counts)))
+        transport = transport_label(metric, block, _encode)
+        labels = join(take(labels, samples.rows), transport, reasons)
+        yield text_of(join(*_line(name, labels, reason_numbers(samples, metric))))
     else:
         numbers = number_values(block, metric)
         if numbers.rows is not None:

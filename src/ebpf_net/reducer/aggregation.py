@@ -6,14 +6,16 @@ the levels of a window. Rows carry integers only, labels are attached to the res
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
+from ebpf_net.reducer.costs import Tolls, directions
 from ebpf_net.reducer.engine import Engine
 from ebpf_net.reducer.enrichment import Located
-from ebpf_net.reducer.keys import Bool
+from ebpf_net.reducer.keys import Bool, Int64
 from ebpf_net.reducer.rows import Rows, int64_column, numpy_column
 from ebpf_net.schema import (
     LEVEL_EDGES,
@@ -26,7 +28,7 @@ _SUMMED = (
     "opened", "closed", "open", "connect_failures", "drops", "rtt_count",
     "connect_count",
 )  # fmt: skip
-_IS_CLIENT, _VOLUME, _PEER_REPORTS = 4, 2, 1
+_INTERNET, _IS_CLIENT, _VOLUME, _PEER_REPORTS = 8, 4, 2, 1
 
 _GROUP = f"""
 SELECT own, peer, protocol, what,
@@ -105,14 +107,25 @@ class Partial:
 
 
 def partial(
-    engine: Engine, rows: Rows, located: Located, volume: Bool, peer_reports: Bool
+    engine: Engine,
+    rows: Rows,
+    located: Located,
+    volume: Bool,
+    peer_reports: Bool,
+    tolls: Tolls | None = None,
 ) -> Partial:
-    """Add up rows. ``volume`` and ``peer_reports`` are as in matching.Matched."""
+    """Add up rows. ``volume`` and ``peer_reports`` are as in matching.Matched.
+
+    With ``tolls`` the samples tell zones and costs, too.
+    """
     what = (
         rows.is_client.astype(np.int8) * _IS_CLIENT
         + volume.astype(np.int8) * _VOLUME
         + peer_reports.astype(np.int8) * _PEER_REPORTS
     )
+    places = tolls.places(located.nodes) if tolls else None
+    if places:
+        what += places.internet(rows, located.peer).astype(np.int8) * _INTERNET
     wide = rows.edges.select([*_SUMMED, "rtt_min_us", "rtt_max_us", "protocol"])
     for name, values in (("own", located.own), ("peer", located.peer), ("what", what)):
         wide = wide.append_column(name, pa.array(values))
@@ -121,7 +134,19 @@ def partial(
     samples = engine.query(
         _COUNT_SAMPLES, samples=_directed_samples(rows, located, volume)
     )
+    if tolls and places:
+        kinds = int64_column(groups, "what")
+        traffic = directions(groups, kinds & _VOLUME != 0, kinds & _INTERNET != 0)
+        made = tolls.samples(traffic, located.nodes, places)
+        samples = pa.concat_tables(
+            [samples, *(_sample_table(columns, samples.schema) for columns in made)]
+        )
     return Partial(located.nodes, edges, samples, is_distinct=True)
+
+
+def _sample_table(columns: Mapping[str, Int64], schema: pa.Schema) -> pa.Table:
+    arrays = [pa.array(columns[field.name]).cast(field.type) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def _directed_samples(rows: Rows, located: Located, volume: Bool) -> pa.Table:

@@ -24,6 +24,7 @@ class ReducerOptions:
     spill_directory: Path | None = None  # for what memory cannot hold
     node_ip: bool = True
     system_ip: bool = False  # of ends in autonomous systems
+    zones: bool = False  # tell bytes by ZoneRelation, and their costs
     max_rows: int = 4_000_000  # that wait for their window; above it: Overloaded
     max_keys: int = 4_000_000  # edges remembered, see memory.py
     max_nodes: int = 200_000  # of a level; above it they become one

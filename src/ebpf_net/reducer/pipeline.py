@@ -12,6 +12,7 @@ from ebpf_net.intake.decode import DecodedBatch
 from ebpf_net.intake.sink import Overloaded
 from ebpf_net.reducer.aggregation import Partial, partial
 from ebpf_net.reducer.claims import Span
+from ebpf_net.reducer.costs import Tolls
 from ebpf_net.reducer.counters import Counters, collector_points, overflow_points
 from ebpf_net.reducer.engine import Engine
 from ebpf_net.reducer.enrichment import Circle, Detail, locate
@@ -63,6 +64,7 @@ class Reducer:
         self._windows = Windows(timing)
         self._references = References()
         self.names = Names()
+        self.tolls = Tolls()
         self._watched = Watched()
         self._memory = Memory(self.options.max_keys)
         self._held: tuple[int, Rows] = (0, no_rows())
@@ -307,7 +309,8 @@ class Reducer:
             located = locate(rows, matched, self._circle(number))
         with self._counters.stage("aggregation"):
             return partial(
-                self._engine, rows, located, matched.volume, matched.peer_reports
+                *(self._engine, rows, located, matched.volume, matched.peer_reports),
+                self.tolls if self.options.zones else None,
             )
 
     def _circle(self, number: int) -> Circle:

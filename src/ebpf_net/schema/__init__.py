@@ -45,13 +45,16 @@ from ebpf_net.schema.tables import (
 )
 from ebpf_net.schema.windows import (
     AZ_LABELS,
+    COST_PARTS,
     LEVEL_EDGES,
     LEVEL_SAMPLES,
     LEVELS,
     NODE_LABELS,
+    Derived,
     InternalPoint,
     Level,
     Window,
+    ZoneRelation,
 )
 
 __all__ = [
@@ -62,6 +65,7 @@ __all__ = [
     "CLOUD_INSTANCES",
     "CLOUD_INSTANCE_ADDRESSES",
     "CLOUD_INTERFACES",
+    "COST_PARTS",
     "EDGES",
     "EDGE_SAMPLES",
     "HISTOGRAM_SCALE",
@@ -85,6 +89,7 @@ __all__ = [
     "TRANSLATIONS",
     "Columns",
     "ConnectFailure",
+    "Derived",
     "Drop",
     "InternalPoint",
     "Level",
@@ -94,6 +99,7 @@ __all__ = [
     "Sample",
     "Scope",
     "Window",
+    "ZoneRelation",
     "tables_of",
     "timed_tables",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from ebpf_net.schema.edges import Columns
@@ -83,6 +84,26 @@ LEVEL_SAMPLES: Columns = (
     ("bucket", "int16"),
     ("kind", "int8"),
 )
+
+
+class Derived(IntEnum):
+    """Kinds of LEVEL_SAMPLES that the reducer makes; ``bucket`` is a ZoneRelation."""
+
+    ZONE_BYTES = 64
+    ZONE_COST = 65  # COST_PARTS are one unit of the currency
+
+
+class ZoneRelation(IntEnum):
+    """Where the ends are; the names are values of the attribute ``zone.relation``."""
+
+    SAME_ZONE = 1
+    CROSS_ZONE = 2
+    CROSS_REGION = 3  # or from cloud to cloud
+    INTERNET = 4  # one end has a public address of which nobody has told
+    UNKNOWN = 5
+
+
+COST_PARTS = 10**12
 
 
 @dataclass(frozen=True)

@@ -699,6 +699,14 @@ class Settings:
         values.path,
         variable="EBPF_NET_NETWORKS_FILE",
     )
+    price_file: Path | None = _setting(
+        None,
+        "File with prices of traffic between zones, regions and the internet, for the "
+        "metric zone.cost; read again when it changes.",
+        _REDUCERS,
+        values.path,
+        variable="EBPF_NET_PRICE_FILE",
+    )
     geoip_path: tuple[str, ...] = _setting(
         (),
         "MaxMind-format files (ASN, Country, City), with commas between, for "

@@ -11,7 +11,14 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 
 from ebpf_net.metrics import Kind, Metric
-from ebpf_net.schema import HISTOGRAM_SCALE, NODE_LABELS, Level, Sample, Window
+from ebpf_net.schema import (
+    HISTOGRAM_SCALE,
+    NODE_LABELS,
+    Level,
+    Protocol,
+    Sample,
+    Window,
+)
 
 
 def build_request(
@@ -52,7 +59,8 @@ def _add_points(
         if sample["kind"] == metric.sample and sample["count"] > 0:
             samples.setdefault(sample["edge"], []).append(sample)
     for row, edge in enumerate(level.edges.to_pylist()):
-        if edge["protocol"] != metric.protocol:
+        protocol = Protocol(edge["protocol"])
+        if not metric.is_of(protocol):
             continue
         attributes = _edge_attributes(
             nodes[edge["source"]], nodes[edge["dest"]], level_name
@@ -61,13 +69,10 @@ def _add_points(
         if metric.kind is Kind.HISTOGRAM:
             _add_histogram(message, metric, window, edge, of_edge, attributes)
         elif metric.reason_attribute:
-            for sample in of_edge:
-                reason = dict(metric.reasons)[sample["bucket"]]
-                point = _add_number(message, metric, window)
-                point.as_int = sample["count"]
-                point.attributes.extend(
-                    [*attributes, _attribute(metric.reason_attribute, reason)]
-                )
+            if metric.protocol is None:
+                transport = _attribute("network.transport", protocol.name.lower())
+                attributes.append(transport)
+            _add_reasons(message, metric, window, of_edge, attributes)
         elif not metric.divisor or edge[metric.divisor] > 0:
             point = _add_number(message, metric, window)
             point.attributes.extend(attributes)
@@ -75,6 +80,24 @@ def _add_points(
                 point.as_double = edge[metric.column] / edge[metric.divisor]
             else:
                 point.as_int = edge[metric.column]
+
+
+def _add_reasons(
+    message: metrics_pb2.Metric,
+    metric: Metric,
+    window: Window,
+    samples: Sequence[Mapping[str, int]],
+    attributes: Sequence[KeyValue],
+) -> None:
+    for sample in samples:
+        reason = dict(metric.reasons)[sample["bucket"]]
+        point = _add_number(message, metric, window)
+        if metric.parts == 1:
+            point.as_int = sample["count"]
+        else:
+            point.as_double = sample["count"] / metric.parts
+        point.attributes.extend(attributes)
+        point.attributes.append(_attribute(metric.reason_attribute, reason))
 
 
 def _add_number(
