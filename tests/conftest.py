@@ -21,15 +21,13 @@ _OF_THE_KERNEL = tuple(
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the names then
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Name groups that run one after the other, each in one process.
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Name the group whose tests run one after the other, in one process.
 
     There is one cluster, and one kernel whose programs and sockets are counted. All
     other tests run wherever there is room.
     """
-    for item in items:
-        if "kubernetes" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("kubernetes"))
-        elif any(item.path.is_relative_to(one) for one in _OF_THE_KERNEL):
-            item.add_marker(pytest.mark.xdist_group("kernel"))
+    if "kubernetes" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.xdist_group("kubernetes"))
+    elif any(item.path.is_relative_to(one) for one in _OF_THE_KERNEL):
+        item.add_marker(pytest.mark.xdist_group("kernel"))
