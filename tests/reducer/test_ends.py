@@ -19,8 +19,9 @@ def test_each_kind_of_place_is_known_of_ends():
 
 def test_places_are_those_of_the_chosen_ends():
     found = nothing_found(3, About.ADDRESS)
-    found["cluster"] = np.array([4, 5, 6])
-    assert [place.tolist() for place in places_of(found, np.array([2, 0]))] == [[6, 4]]
+    found |= {"cluster": np.array([4, 5, 6]), "vpc": np.array([7, 8, 9])}
+    places = [place.tolist() for place in places_of(found, np.array([2, 0]))]
+    assert places == [[6, 4], [9, 7]]
 
 
 def test_nothing_is_known_at_first():

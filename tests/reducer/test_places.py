@@ -1,12 +1,16 @@
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ebpf_net.reducer.lookups import NOBODY, Lookup
 from ebpf_net.reducer.places import (
+    SEVERAL,
+    Holders,
     Place,
     Places,
-    address_key,
-    all_shared,
+    Ranges,
     anywhere,
+    host_address_key,
     place_key,
     shared_addresses,
 )
@@ -33,23 +37,66 @@ def test_a_cgroup_tells_more_than_its_host():
         keys=numbers(7, 8),
         of_host=numbers(0, NOBODY),
         of_cgroup=numbers(1, NOBODY),
-        shared=Lookup(numbers()),
+        shared=Ranges(numbers(), numbers()),
     )
     host, cgroup = numbers(0, 0, 1, 1, NOBODY), numbers(0, 1, 0, NOBODY, NOBODY)
-    assert places.of(host, cgroup).tolist() == [1, 0, 1, NOBODY, NOBODY]
+    zero = np.zeros(5, np.int64)
+    found = places.of(host, cgroup, zero, zero).tolist()
+    assert found == [1, 0, 1, NOBODY, NOBODY]
+    assert places.hold(numbers(0), numbers(0), numbers(5)).tolist() == [True]
+
+
+def test_an_address_tells_more_than_its_host():
+    address = host_address_key(numbers(0, 0), numbers(0, 0), numbers(5, 6))
+    places = Places(
+        keys=numbers(7, 8),
+        of_host=numbers(0, 1),
+        of_cgroup=numbers(NOBODY),
+        shared=Ranges(numbers(), numbers()),
+        of_address=Lookup(address, numbers(0, 1)),
+        holding=Ranges(numbers(0), numbers(6), place=numbers(1)),
+    )
+    nobody, zero = numbers(NOBODY, NOBODY, NOBODY), numbers(0, 0, 0)
+    low = numbers(5, 6, 7)
+    assert places.of(zero, nobody, zero, low).tolist() == [0, 1, 0]
+    held = places.hold(numbers(0, 1, 1), zero, numbers(6, 6, 5))
+    assert held.tolist() == [False, True, False]
 
 
 def test_addresses_of_several_places_are_shared():
     place, low = numbers(0, 0, 1, 1, 0), numbers(5, 5, 6, 7, 7)
     high = np.zeros(5, np.int64)
     shared = shared_addresses(place, high, low)
-    wanted = address_key(np.zeros(3, np.int64), numbers(5, 6, 7))
-    assert (shared.find(wanted) >= 0).tolist() == [False, False, True]
+    found = shared.has(np.zeros(3, np.int64), numbers(5, 6, 7))
+    assert found.tolist() == [False, False, True]
+    assert len(shared) == 1
 
 
-def test_what_places_of_any_kind_share_is_known_of_all():
-    kinds = [
-        Places(numbers(), numbers(), numbers(), Lookup(numbers(*keys)))
-        for keys in ((1, 2), (), (2, 3))
+ranges = st.lists(
+    st.tuples(st.integers(0, 2), st.integers(0, 15), st.integers(124, 128)),
+    max_size=8,
+)
+
+
+@given(told=ranges)
+def test_ranges_that_overlap_are_shared_where_they_do(told):
+    place = numbers(*(one for one, _, _ in told))
+    low = numbers(*(low & -1 << (128 - bits) for _, low, bits in told))
+    length = numbers(*(bits for _, _, bits in told))
+    zero, every = np.zeros(len(told), np.int64), np.arange(16)
+    nought = np.zeros(16, np.int64)
+    expected = [
+        {one for one, low, bits in told if low >> (128 - bits) == at >> (128 - bits)}
+        for at in range(16)
     ]
-    assert all_shared(kinds).keys.tolist() == [1, 2, 3]
+    shared = shared_addresses(place, zero, low, length)
+    assert shared.has(nought, every).tolist() == [len(one) > 1 for one in expected]
+    assert bool(len(shared)) == any(len(one) > 1 for one in expected)
+    found = Holders(place, zero, low, length).find(nought, every)
+    assert found.tolist() == [
+        NOBODY if not one else SEVERAL if len(one) > 1 else min(one) for one in expected
+    ]
+    inside = Ranges(zero, low, length, place)
+    for number in range(3):
+        has = inside.has(nought, every, np.full(16, number))
+        assert has.tolist() == [number in one for one in expected]

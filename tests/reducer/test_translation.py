@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ebpf_net.reducer.keys import combine, text_key
-from ebpf_net.reducer.lookups import Lookup
+from ebpf_net.reducer.keys import text_key
 from ebpf_net.reducer.pipeline import Reducer
+from ebpf_net.reducer.places import Ranges
 from ebpf_net.reducer.rows import (
     Rows,
     Verdict,
@@ -61,9 +61,7 @@ def passage(rows: Rows, table: pa.Table, *more: Rows) -> Translated:
     for number, one in enumerate((*more, rows)):
         watched.note(one, one.source, number, hosts)
     source = int64_column(table, "source")
-    none = Lookup(np.empty(0, np.int64))
-    tellers = Tellers(source, np.zeros(len(source), np.int64), none)
-    return translate(rows, table, tellers, watched)
+    return translate(rows, table, Tellers(source), watched)
 
 
 def verdicts(rows: Rows) -> list[int]:
@@ -321,8 +319,8 @@ def test_translation_is_of_its_own_scope_where_addresses_are_shared():
     known = translation_row(CLIENT, (VIRTUAL, 80), CLIENT, (SERVER, 8080))
     told = table_of("c", known)
     high, client = split_address(CLIENT)
-    shared = Lookup(combine(np.array([high]), np.array([client])))
-    tellers = Tellers(int64_column(told, "source"), np.array([blue]), shared)
+    shared = Ranges(np.array([high]), np.array([client]))
+    tellers = Tellers(int64_column(told, "source"), ((np.array([blue]), shared),))
     translated = translate(rows, told, tellers, Watched())
     assert destinations(translated.rows) == [(low(SERVER), 8080), (low(VIRTUAL), 80)]
     assert translated.rows.int64("scope").tolist() == [blue, green]

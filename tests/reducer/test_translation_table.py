@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from ebpf_net.reducer.lookups import Lookup
 from ebpf_net.reducer.translation_table import Passages, Steps, Tellers
 from ebpf_net.reducer.watched import Watched
 from ebpf_net.testing.tables import make_table, translation_row
@@ -14,9 +13,8 @@ A, B, C, D = "10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"
 def passages_of(*rows: dict) -> Passages:
     table = make_table("translations", rows)
     zeros = np.zeros(len(rows), np.int64)
-    tellers = Tellers(zeros, zeros, Lookup(np.empty(0, np.int64)))
     table = table.append_column("source", pa.array(zeros))
-    return Passages.of(Steps.of(table, tellers, Watched()))
+    return Passages.of(Steps.of(table, Tellers(zeros), Watched()))
 
 
 def test_steps_that_share_a_key_are_one_passage():

@@ -47,6 +47,8 @@ def address_ends(
     found["host"] = np.where(local[first], host, NOBODY)
     found["node"] = pick(circle.known.members.host_node, found["host"])
     found["cluster"] = pick(circle.known.members.host_cluster, found["host"])
+    found["instance"] = pick(circle.known.cloud_hosts.instance, found["host"])
+    found["vpc"] = pick(circle.known.cloud_hosts.network, found["host"])
     if circle.known.names_addresses:
         _name_addresses(found, asked, circle)
     return number, found
@@ -66,16 +68,23 @@ def _name_addresses(found: Found, asked: Asked, circle: Circle) -> None:
     left = np.flatnonzero(found["about"] != About.LOCALHOST)
     far = asked.take(left)
     found["network"][left] = known.networks.find(far.high, far.low)
+    named = np.zeros(len(left), np.bool_)
     for kind in Place:
-        left = left[~_name_in(kind, found, asked.take(left), left, circle)]
-    far = asked.take(left)
+        rest = np.flatnonzero(~named)
+        named[rest] = _name_in(kind, found, far.take(rest), left[rest], circle)
+    if len(known.interfaces):
+        named |= _put_interfaces(found, left, far, ~named, circle)
+    left, far = left[~named], far.take(np.flatnonzero(~named))
     found["system"][left] = known.systems.find(far.high, far.low)
 
 
 def _name_in(
     kind: Place, found: Found, asked: Asked, index: Int64, circle: Circle
 ) -> Bool:
-    """Fill in who is at the addresses in one kind of place; return what has a name."""
+    """Fill in who of clusters is at the addresses in one kind of place.
+
+    Returns what has a name.
+    """
     known = circle.known
     named = np.zeros(len(index), np.bool_)
     if known.clusters and known.addresses.knows(kind):
@@ -83,6 +92,22 @@ def _name_in(
         named |= owners.is_known
         _put_owners(found, index[named], owners.take(np.flatnonzero(named)), known)
     return named
+
+
+def _put_interfaces(
+    found: Found, index: Int64, asked: Asked, unnamed: Bool, circle: Circle
+) -> Bool:
+    """Fill in which interfaces of clouds have the addresses; return which have one.
+
+    What a cluster has named may be in the same VPC, but is none of another one's.
+    """
+    known = circle.known
+    interface = known.interfaces.find(asked, unnamed, circle.span)
+    has: Bool = interface >= 0
+    found["interface"][index[has]] = interface[has]
+    network = known.clouds.network_of["interfaces"]
+    found["vpc"][index[has]] = pick(network, interface[has])
+    return has
 
 
 def _put_owners(found: Found, index: Int64, owners: Owners, known: Known) -> None:

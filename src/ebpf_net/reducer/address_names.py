@@ -13,14 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ebpf_net.reducer.addresses import is_public
+from ebpf_net.reducer.addresses import WHOLE, first_of, is_public
 from ebpf_net.reducer.claims import Claim, Claims, Span
 from ebpf_net.reducer.keys import Bool, Int64, combine
 from ebpf_net.reducer.lookups import nobody, only_one
 from ebpf_net.reducer.places import Place, address_key, anywhere, place_key
 
 _PORT = 0xFFFF00  # of port and protocol in one number
-_WHOLE = 128  # bits of an address
 
 
 @dataclass(frozen=True)
@@ -70,11 +69,9 @@ class Seen:
 
     def first_of(self, length: int) -> Seen:
         """Return the first addresses of the ranges of so many bits that they are in."""
-        if length == _WHOLE:
+        if length == WHOLE:
             return self
-        high = self.high & _mask(min(length, 64))
-        low = self.low & _mask(max(length - 64, 0))
-        return see(self.place, high, low, self.service)
+        return see(self.place, *first_of(length, self.high, self.low), self.service)
 
     def __len__(self) -> int:
         return len(self.key)
@@ -139,7 +136,7 @@ class AddressNames:
     def __init__(self, held: Held, length: Int64 | None = None) -> None:
         service = held.service
         if length is None:
-            length = np.full(len(service), _WHOLE, np.int64)
+            length = np.full(len(service), WHOLE, np.int64)
         key = _with_length(_with_service(held.key, service), length)
         self._claims = Claims(
             Claim(key, held.owner, held.from_ns, held.until_ns, held.tie)
@@ -153,7 +150,7 @@ class AddressNames:
         found = nobody(len(seen))
         for length, shape in self._shapes:
             key = _with_service(seen.first_of(length).key, seen.service & shape)
-            if length != _WHOLE:
+            if length != WHOLE:
                 key = _with_length(key, np.full(len(key), length, np.int64))
             owner = self._claims.find(key, span)
             found = np.where(found >= 0, found, owner)
@@ -188,14 +185,9 @@ def _with_service(key: Int64, service: Int64) -> Int64:
 
 def _with_length(key: Int64, length: Int64) -> Int64:
     """Return the keys with the length of their prefix, where that is not all."""
-    ranges = np.flatnonzero(length != _WHOLE)
+    ranges = np.flatnonzero(length != WHOLE)
     if not len(ranges):
         return key
     key = key.copy()
     key[ranges] = combine(key[ranges], length[ranges])
     return key
-
-
-def _mask(bits: int) -> int:
-    """Return the mask of the first bits of a signed integer of 64."""
-    return -1 << (64 - bits) if bits else 0

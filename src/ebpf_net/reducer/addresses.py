@@ -24,6 +24,22 @@ _NOT_PUBLIC = (
 )  # IANA IPv4 Special-Purpose Address Registry, and multicast
 
 
+WHOLE = 128
+"""Bits of the prefix that is one address."""
+
+
+def first_of(length: int, high: Int64, low: Int64) -> tuple[Int64, Int64]:
+    """Return the first addresses of the ranges of so many bits that these are in."""
+    if length == WHOLE:
+        return high, low
+    return high & _mask(min(length, 64)), low & _mask(max(length - 64, 0))
+
+
+def _mask(bits: int) -> int:
+    """Return the mask of the first bits of a signed integer of 64."""
+    return -1 << (64 - bits) if bits else 0
+
+
 def is_mapped(high: Int64, low: Int64) -> Bool:
     """Tell which addresses are IPv4-mapped."""
     mapped: Bool = (high == 0) & ((low >> 32) == 0xFFFF)

@@ -7,20 +7,27 @@ import numpy as np
 from ebpf_net.reducer.address_names import see
 from ebpf_net.reducer.ends import About, Circle, Found, Int32, encode, nothing_found
 from ebpf_net.reducer.keys import Bool, Int64, combine
-from ebpf_net.reducer.lookups import pick
+from ebpf_net.reducer.lookups import nobody, pick
 from ebpf_net.reducer.matching import Matched
-from ebpf_net.reducer.places import Place, place_key
+from ebpf_net.reducer.places import Place, host_address_key, place_key
 from ebpf_net.reducer.rows import Rows
 
 
 def covered_ends(rows: Rows, matched: Matched, circle: Circle) -> tuple[Int32, Found]:
     """Return for each of ``matched.ends`` its number, and the ends by number."""
-    ends, key = matched.ends, matched.end_keys
+    ends, key, known = matched.ends, matched.end_keys, circle.known
     unknown: Bool = (ends.process == 0) & (ends.cgroup == 0)
-    by_address = bool(circle.known.clusters) and bool(unknown.any())
+    by_address = bool(known.clusters) and bool(unknown.any())
     high, low = np.zeros((2, len(ends)), np.int64)
-    if circle.detail.addresses or by_address:
+    vpc = None
+    if circle.detail.addresses or by_address or known.clouds:
         high, low = _own_addresses(rows, matched)
+    if known.clouds:
+        host = known.host.find(ends.source)
+        places = known.places[Place.NETWORK]
+        vpc = places.of(host, nobody(len(ends)), high, low)
+        key = combine(key, vpc)
+    if circle.detail.addresses or by_address:
         if not circle.detail.addresses:
             high, low = np.where(unknown, high, 0), np.where(unknown, low, 0)
         key = combine(key, high, low)
@@ -28,7 +35,6 @@ def covered_ends(rows: Rows, matched: Matched, circle: Circle) -> tuple[Int32, F
     chosen = ends.take(first)
     found = nothing_found(len(first), About.COVERED)
     found |= {"high": high[first], "low": low[first]}
-    known = circle.known
     found["host"] = known.host.find(chosen.source)
     process = known.process.find(combine(chosen.source, chosen.process))
     of_process = pick(known.cgroup_of_process, process, 0)
@@ -37,6 +43,8 @@ def covered_ends(rows: Rows, matched: Matched, circle: Circle) -> tuple[Int32, F
     found["cgroup"] = known.cgroup.find(combine(chosen.source, cgroup))
     if known.clusters:
         _find_pods(found, unknown[first], circle)
+    if vpc is not None:
+        _find_instances(found, vpc[first], circle)
     return number, found
 
 
@@ -50,6 +58,17 @@ def _own_addresses(rows: Rows, matched: Matched) -> tuple[Int64, Int64]:
         values[matched.peer[paired]] = remote[paired]
         values[matched.own] = rows.int64(f"local_address_{side}")
     return high, low
+
+
+def _find_instances(found: Found, vpc: Int64, circle: Circle) -> None:
+    """Fill in instances, VPCs and, where addresses are told apart, interfaces."""
+    known, hosts = circle.known, circle.known.cloud_hosts
+    found |= {"vpc": vpc, "instance": pick(hosts.instance, found["host"])}
+    if circle.detail.addresses:
+        address = found["high"], found["low"]
+        found["interface"] = known.interfaces.find_in(vpc, *address, circle.span)
+        own = host_address_key(found["host"], *address)
+        found["own_address"] = hosts.own_address.find(own)
 
 
 def _find_pods(found: Found, unknown: Bool, circle: Circle) -> None:

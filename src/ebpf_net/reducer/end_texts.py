@@ -27,6 +27,9 @@ class EndTexts:
         self._found, self._tables = found, tables
         self._count = len(found["about"])
         self._kept: dict[str, Texts] = {}
+        self._present = {
+            name for name in READS if name in found and (found[name] >= 0).any()
+        }
         self.covered: Bool = found["about"] == About.COVERED
         self.on_host = self.is_about(About.COVERED, About.METADATA, About.LOCALHOST)
 
@@ -37,8 +40,14 @@ class EndTexts:
 
     def has(self, name: str) -> Bool:
         """Tell which ends have a row of this kind."""
+        if not self.has_any(name):
+            return np.zeros(self._count, np.bool_)
         known: Bool = self._found[name] >= 0
         return known
+
+    def has_any(self, *names: str) -> bool:
+        """Tell whether any end has a row of one of these kinds."""
+        return not self._present.isdisjoint(names)
 
     def is_about(self, *what: About) -> Bool:
         """Tell of which ends this is known."""
@@ -48,6 +57,8 @@ class EndTexts:
     def flag(self, name: str) -> Bool:
         """Return a column of truth values, false where there is no row."""
         row, column = self._column(name)
+        if not self.has_any(row):
+            return np.zeros(self._count, np.bool_)
         values = column.to_numpy().astype(np.int64)
         true: Bool = pick(values, self._found[row], 0) == 1
         return true
@@ -65,9 +76,19 @@ class EndTexts:
         same: Bool = equal.to_numpy(zero_copy_only=False)
         return same
 
+    def same(self, name: str, other: str) -> Bool:
+        """Tell which ends have the same text in both columns."""
+        same: Any = pc.equal(self[name], self[other])
+        equal: Bool = same.to_numpy(zero_copy_only=False)
+        return equal
+
     def first(self, *names: str, otherwise: str = "") -> Texts:
         """Return the first of these columns that is not empty."""
-        choices = [(_lengths(self[name]) > 0, self[name]) for name in names]
+        choices = [
+            (_lengths(self[name]) > 0, self[name])
+            for name in names
+            if self.has_any(ORIGINS[name][0])
+        ]
         return self.choose(*choices, otherwise=otherwise)
 
     def choose(
@@ -102,10 +123,10 @@ class EndTexts:
 
     def _take(self, name: str) -> Texts:
         row, column = self._column(name)
+        if not self.has_any(row):
+            return self.all("")
         rows = self._found[row]
         missing = rows < 0
-        if missing.all():
-            return self.all("")
         if len(column.chunks) != 1:
             column = pa.chunked_array([column.combine_chunks()])
         taken: Any = column.chunk(0).take(pa.array(np.maximum(rows, 0)))

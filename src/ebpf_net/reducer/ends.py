@@ -88,12 +88,29 @@ READS: Mapping[str, Read] = {
     "node": Read("nodes", "node_", ("zone", "region"), ("name",)),
     "at_node": Read("nodes", "at_", ("name",), ("node_uid",)),
     "cluster": Read("clusters", "cluster_", ("name", "cluster_uid")),
+    "instance": Read(
+        "cloud_instances",
+        "instance_",
+        ("provider", "account", "region", "zone", "zone_id"),
+        ("instance_id",),
+    ),
+    "interface": Read(
+        "cloud_interfaces",
+        "interface_",
+        ("provider", "account", "region", "zone", "zone_id", "role", "name", "kind"),
+        ("subnet", "interface_id", "instance_id", "tags"),
+    ),
+    "own_address": Read(
+        "cloud_instance_addresses", "own_", (), ("subnet", "interface_id")
+    ),
+    "vpc": Read("cloud_networks", "vpc_", ("name",)),
     "network": Read("networks", "network_", ("name",)),
     "system": Read("systems", "system_", ("organisation", "country")),
 }  # fmt: skip
 """By the column of row numbers: what is read of such a row. ``asked`` is the Service
 that a client asked for when its connection was translated to this end; ``at_node`` is
-the node whose address it is, and ``node`` the one that the end is on."""
+the node whose address it is, and ``node`` the one that the end is on. ``interface`` is
+the cloud's that has its address, ``own_address`` what its host says of that."""
 
 ORIGINS: Mapping[str, tuple[str, str]] = {
     f"{read.prefix}{column}": (name, column)
@@ -101,7 +118,7 @@ ORIGINS: Mapping[str, tuple[str, str]] = {
     for column in (*read.columns, *read.with_addresses)
 }  # of the texts that ends have: the column of row numbers, and the table's column
 
-PLACE_COLUMNS: tuple[str, ...] = ("cluster",)
+PLACE_COLUMNS: tuple[str, ...] = ("cluster", "vpc")
 """The columns with the places that ends are in, as kinds of Place without ANYWHERE."""
 
 

@@ -14,14 +14,17 @@ import numpy as np
 import pyarrow as pa
 
 from ebpf_net.reducer.autonomous_systems import AutonomousSystems
+from ebpf_net.reducer.cloud_hosts import CloudHosts, hosts_in_clouds
+from ebpf_net.reducer.cloud_names import CloudNames
+from ebpf_net.reducer.cloud_tables import CLOUD_TABLES, Clouds, clouds_of
 from ebpf_net.reducer.cluster_members import Members, members_of
 from ebpf_net.reducer.engine import Engine
 from ebpf_net.reducer.keys import Int64, combine, text_key
 from ebpf_net.reducer.kubernetes_names import KubernetesNames
 from ebpf_net.reducer.kubernetes_tables import Clusters, clusters_of
-from ebpf_net.reducer.lookups import Lookup, pick, same_rows
+from ebpf_net.reducer.lookups import Lookup, nobody, pick, same_rows
 from ebpf_net.reducer.networks import Networks
-from ebpf_net.reducer.places import Place, Places, all_shared
+from ebpf_net.reducer.places import Place, Places
 from ebpf_net.reducer.rows import int64_column
 from ebpf_net.schema import REFERENCE_KEYS, Scope, tables_of
 
@@ -71,15 +74,23 @@ class Known:
     clusters: Clusters
     members: Members
     places: Mapping[Place, Places]  # all but ANYWHERE, in their order
-    shared: Lookup  # addresses that several places of a kind have
     addresses: KubernetesNames
+    clouds: Clouds
+    cloud_hosts: CloudHosts
+    interfaces: CloudNames
     networks: Networks
     systems: AutonomousSystems
 
     @property
     def names_addresses(self) -> bool:
         """Tell whether an address can have a name."""
-        return bool(self.clusters or len(self.networks) or self.systems)
+        named = self.clusters or len(self.interfaces) or len(self.networks)
+        return bool(named or self.systems)
+
+    @property
+    def shares_addresses(self) -> bool:
+        """Tell whether several places of a kind have an address in common."""
+        return any(len(places.shared) for places in self.places.values())
 
     @property
     def place_keys(self) -> Int64:
@@ -116,10 +127,23 @@ class Names:
         members = self._keep(
             "members", around, lambda: members_of(references, clusters)
         )
+        told_of_clouds = [references[name] for name in CLOUD_TABLES]
+        clouds = self._keep("clouds", told_of_clouds, lambda: clouds_of(references))
+        interfaces = self._keep(
+            "interfaces", told_of_clouds, lambda: CloudNames(clouds)
+        )
+        cloud_hosts = self._keep(
+            "cloud_hosts",
+            [hosts, *told_of_clouds],
+            lambda: hosts_in_clouds(hosts, clouds),
+        )
         places = self._keep(
             "places",
-            around,
-            lambda: {Place.CLUSTER: _in_clusters(clusters, members, addresses)},
+            [*around, *told_of_clouds],
+            lambda: {
+                Place.CLUSTER: _in_clusters(clusters, members, addresses),
+                Place.NETWORK: _in_networks(clouds, cloud_hosts, interfaces, cgroups),
+            },
         )
         labels = self._keep("labels", [cgroups], lambda: _containers(engine, cgroups))
         tables = {
@@ -127,6 +151,7 @@ class Names:
             "translations": translations,
             "cgroups": labels,
             **clusters.tables,
+            **{f"cloud_{name}": clouds[name] for name in clouds.tables},
         }
         return Known(
             tables,
@@ -139,8 +164,10 @@ class Names:
             clusters,
             members,
             places,
-            self._keep("shared", around, lambda: all_shared(places.values())),
             addresses,
+            clouds,
+            cloud_hosts,
+            interfaces,
             self.networks,
             self.systems,
         )
@@ -188,6 +215,20 @@ def _in_clusters(
         members.host_cluster,
         pick(clusters.of("pods"), members.cgroup_pod),
         addresses.shared,
+    )
+
+
+def _in_networks(
+    clouds: Clouds, hosts: CloudHosts, interfaces: CloudNames, cgroups: pa.Table
+) -> Places:
+    names = clouds["networks"]["name"].to_pylist()
+    return Places(
+        np.array([text_key("network", str(name)) for name in names], np.int64),
+        hosts.network,
+        nobody(cgroups.num_rows),
+        interfaces.shared,
+        hosts.network_of_address,
+        interfaces.holding,
     )
 
 

@@ -58,7 +58,7 @@ class Owners:
 class KubernetesNames:
     """Lookups of the addresses of all clusters; made anew when a table changes.
 
-    ``shared`` finds the addresses that several clusters have, see ``address_key``.
+    ``shared`` are the addresses that several clusters have.
     """
 
     def __init__(self, clusters: Clusters) -> None:

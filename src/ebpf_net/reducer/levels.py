@@ -10,7 +10,12 @@ import pyarrow as pa
 
 from ebpf_net.reducer.aggregation import MERGED, Partial
 from ebpf_net.reducer.engine import Engine
-from ebpf_net.reducer.enrichment import NODES_SCHEMA, Int32, distinct_nodes
+from ebpf_net.reducer.enrichment import (
+    NODES_SCHEMA,
+    Int32,
+    distinct_nodes,
+    told_labels,
+)
 from ebpf_net.reducer.keys import Bool, Int64
 from ebpf_net.reducer.rows import arrow_schema, int64_column, numpy_column
 from ebpf_net.schema import AZ_LABELS, LEVEL_EDGES, LEVEL_SAMPLES, NODE_LABELS, Level
@@ -23,9 +28,6 @@ OVERFLOW = "(other)"
 _MERGE = f"""
 SELECT source, dest, {MERGED}, protocol FROM edges GROUP BY source, dest, protocol
 """
-_SORT_NODES = "SELECT place FROM nodes ORDER BY " + ", ".join(
-    f'"{label}"' for label in NODE_LABELS
-)
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,9 @@ def _sorted_level(
     used = np.unique(np.concatenate([source, dest]))
     kept = nodes.take(used).combine_chunks()
     places = kept.append_column("place", pa.array(np.arange(kept.num_rows)))
-    rank = int64_column(engine.query(_SORT_NODES, nodes=places), "place")
+    order = ", ".join(f'"{label}"' for label in told_labels(kept)) or "place"
+    sort = f"SELECT place FROM nodes ORDER BY {order}"
+    rank = int64_column(engine.query(sort, nodes=places), "place")
     number = np.zeros(int(used.max()) + 1 if len(used) else 0, np.int32)
     number[used[rank]] = np.arange(len(rank), dtype=np.int32)
     ends = {"source": number, "dest": number}

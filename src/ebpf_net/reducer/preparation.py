@@ -74,8 +74,8 @@ def translate_rows(
     watched.note(rows, _of_each(rows.source, collectors), now.number, live)
     rows = _in_scopes(rows, known)
     source = int64_column(told, "source")
-    scope = scopes_of_sources(source, known)
-    tellers = Tellers(_of_each(source, collectors), scope, known.shared)
+    scopes = scopes_of_sources(source, known)
+    tellers = Tellers(_of_each(source, collectors), scopes)
     return translate(rows, told, tellers, watched)
 
 
@@ -87,7 +87,7 @@ def _of_each(source: Int64, collectors: Mapping[int, int]) -> Int64:
 
 def _in_scopes(rows: Rows, known: Known) -> Rows:
     """Give rows the scopes that they have before anything is translated."""
-    if not len(known.shared):
+    if not known.shares_addresses:
         return rows
     scope = scopes_of(rows, known)
     return with_scopes(
@@ -103,7 +103,7 @@ def keep_clusters_apart(
     That may have begun since a row was held or remembered: memory then knows its key in
     the new scope, too. Where clusters cease to share, memory is as it was.
     """
-    if not len(known.shared) and not rows.int64("scope").any():
+    if not known.shares_addresses and not rows.int64("scope").any():
         return rows
     numbers = recent_windows(now)
     parts = [

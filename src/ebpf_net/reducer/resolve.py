@@ -30,15 +30,20 @@ class Kind(IntEnum):
     LOCALHOST = 1
     INSTANCE_METADATA = 2
     NETWORK = 3
-    K8S_NODE = 4
-    K8S_SERVICE = 5
-    K8S_POD = 6  # by its address
-    PROCESS = 7
-    CONTAINER = 8
-    NOMAD = 9
-    K8S_CONTAINER = 10  # by its cgroup
+    CLOUD = 4  # an interface of a cloud that is none of those below
+    AZURE = 5
+    GCP = 6
+    AWS = 7
+    K8S_NODE = 8
+    K8S_SERVICE = 9
+    K8S_POD = 10  # by its address
+    PROCESS = 11
+    CONTAINER = 12
+    NOMAD = 13
+    K8S_CONTAINER = 14  # by its cgroup
 
 
+_OF_PROVIDERS = {"aws": Kind.AWS, "gcp": Kind.GCP, "azure": Kind.AZURE}
 _KIND_NAMES = pa.array([kind.name for kind in Kind])
 
 
@@ -74,13 +79,15 @@ def resolve(
             (ends.has("asked"), ends["asked_name"]),
             (kind == Kind.K8S_SERVICE, ends["service_name"]),
         ),
-        "region": ends["node_region"],
+        "region": ends.first("instance_region", "node_region", "interface_region"),
         "k8s.cluster.name": ends["cluster_name"],
         "k8s.cluster.uid": ends["cluster_cluster_uid"],
         "geo.country.iso_code": ends["system_country"],
     }
     if detail.addresses:
         labels |= _single(ends, kind, detail)
+    if ends.has_any("instance", "interface", "vpc", "own_address"):
+        labels |= _of_clouds(ends, detail)
     blank = ends.all("")
     columns = [labels.get(name, blank) for name in NODE_LABELS]
     return pa.Table.from_arrays(columns, schema=NODES_SCHEMA)
@@ -100,11 +107,23 @@ def _kinds(ends: EndTexts) -> Int64:
         (ends.has("pod"), Kind.K8S_POD),
         (ends.has("service"), Kind.K8S_SERVICE),
         (ends.has("at_node"), Kind.K8S_NODE),
+        *_cloud_kinds(ends),
         (ends.has("network"), Kind.NETWORK),
         (ends.is_about(About.METADATA), Kind.INSTANCE_METADATA),
     )
     masks = [mask for mask, _ in order]
     return np.select(masks, [np.int64(kind) for _, kind in order], np.int64(Kind.IP))
+
+
+def _cloud_kinds(ends: EndTexts) -> tuple[tuple[Bool, Kind], ...]:
+    if not ends.has_any("interface"):
+        return ()
+    has = ends.has("interface")
+    of_providers = (
+        (has & ends.equal("interface_provider", name), kind)
+        for name, kind in _OF_PROVIDERS.items()
+    )
+    return (*of_providers, (has, Kind.CLOUD))
 
 
 def _workloads(ends: EndTexts, kind: Int64) -> Texts:
@@ -120,6 +139,10 @@ def _workloads(ends: EndTexts, kind: Int64) -> Texts:
         (
             ends.covered,
             ends.first("ecs", "label_container", "nomad", "container_name", "short_id"),
+        ),
+        (
+            np.isin(kind, (*_OF_PROVIDERS.values(), Kind.CLOUD)),
+            ends.first("interface_role", "interface_name", "interface_kind"),
         ),
         (kind == Kind.NETWORK, ends["network_name"]),
         (ends.is_about(About.DNS), "DNS"),
@@ -137,8 +160,23 @@ def _is_internet(ends: EndTexts, kind: Int64) -> Bool:
 
 def _zones(ends: EndTexts) -> Texts:
     return ends.choose(
-        (ends.on_host, ends.first("host_zone", "node_zone", otherwise="(unknown)")),
-        otherwise=ends.first("node_zone", "system_organisation", otherwise="(unknown)"),
+        (
+            ends.on_host,
+            ends.first(
+                "host_zone", "instance_zone", "node_zone", otherwise="(unknown)"
+            ),
+        ),
+        otherwise=ends.first(
+            "node_zone", "interface_zone", "system_organisation", otherwise="(unknown)"
+        ),
+    )
+
+
+def _zone_ids(ends: EndTexts) -> Texts:
+    """Return what zones are called by all; not of those that the user has named."""
+    renamed = ends.is_told("host_zone") & ~ends.same("host_zone", "instance_zone")
+    return ends.choose(
+        (renamed, ""), otherwise=ends.first("instance_zone_id", "interface_zone_id")
     )
 
 
@@ -180,4 +218,27 @@ def _single(ends: EndTexts, kind: Int64, detail: Detail) -> dict[str, Texts]:
             (ends.has("pod"), ends["pod_name"]), (ends.covered, ends["label_pod"])
         ),
         "node.name": ends["node_name"],
+    }
+
+
+def _of_clouds(ends: EndTexts, detail: Detail) -> dict[str, Texts]:
+    """Return the labels of what a cloud's collector or an instance tells."""
+    labels = {
+        "cloud.provider": ends.first("instance_provider", "interface_provider"),
+        "cloud.account.id": ends.first("instance_account", "interface_account"),
+        "cloud.zone.id": _zone_ids(ends),
+        "cloud.vpc.id": ends["vpc_name"],
+    }
+    if not detail.addresses:
+        return labels
+    tags = ends["interface_tags"]
+    return labels | {
+        "cloud.subnet.id": ends.first("interface_subnet", "own_subnet"),
+        "cloud.interface.id": ends.first("interface_interface_id", "own_interface_id"),
+        "cloud.instance.id": ends.first(
+            "instance_instance_id", "interface_instance_id"
+        ),
+        "cloud.tags": ends.choose(
+            (ends.equal("interface_tags", "{}"), ""), otherwise=tags
+        ),
     }

@@ -8,9 +8,9 @@ import numpy as np
 
 from ebpf_net.reducer.keys import Bool, EdgeKeys, Int64, combine
 from ebpf_net.reducer.known import Known
-from ebpf_net.reducer.lookups import Lookup, only_one, pick
+from ebpf_net.reducer.lookups import NOBODY, Lookup, only_one, pick
 from ebpf_net.reducer.memory import KnownKeys, find_ends
-from ebpf_net.reducer.places import Places, address_key
+from ebpf_net.reducer.places import Places, Ranges
 from ebpf_net.reducer.rows import Rows
 
 EVERYWHERE = 0
@@ -23,17 +23,23 @@ def scopes_of(rows: Rows, known: Known) -> Int64:
     """Return the scope of each row: only rows of one scope may be of one connection.
 
     It is the key of the place of the row's host where either address is of more than
-    one such place. Rows of hosts in no such place are OUTSIDE then. Addresses are meant
-    as the server sees them, as in the keys of rows.
+    one such place, of which that is one. Other rows with such an address are OUTSIDE.
+    Addresses are meant as the server sees them, as in the keys of rows.
     """
     scope = np.full(len(rows), EVERYWHERE, np.int64)
     for places in known.places.values():
         if len(places.shared):
-            chosen = np.flatnonzero((scope == EVERYWHERE) & _are_shared(rows, places))
-            source, cgroup = rows.source[chosen], rows.int64("cgroup_id")[chosen]
-            place = places.of(
-                known.host.find(source), known.cgroup.find(combine(source, cgroup))
+            client, server = _are_shared(rows, places)
+            chosen = np.flatnonzero((scope == EVERYWHERE) & (client | server))
+            place = _places_of_rows(rows, chosen, places, known)
+            ends = rows.addresses
+            inside = client[chosen] & places.hold(
+                place, ends.client_high[chosen], ends.client_low[chosen]
             )
+            inside |= server[chosen] & places.hold(
+                place, ends.server_high[chosen], ends.server_low[chosen]
+            )
+            place = np.where(inside, place, NOBODY)
             scope[chosen] = pick(places.keys, place, OUTSIDE)
     return scope
 
@@ -66,21 +72,32 @@ def adopt_scopes(
     return scope
 
 
-def scopes_of_sources(sources: Int64, known: Known) -> Int64:
-    """Return the scope of addresses that several places have, as each host means it.
+def scopes_of_sources(sources: Int64, known: Known) -> tuple[tuple[Int64, Ranges], ...]:
+    """Return the scopes of addresses that several places have, as each host means them.
 
-    One of several clusters is not told by what it translates.
+    For each kind of places the scope of each source, and what is in such a scope; the
+    first counts. One of several places is not told by what a host translates.
     """
     host = known.host.find(sources)
-    scope = np.full(len(sources), OUTSIDE, np.int64)
-    for places in known.places.values():
-        own = pick(places.keys, pick(places.of_host, host), OUTSIDE)
-        scope = np.where(scope == OUTSIDE, own, scope)
-    return scope
+    return tuple(
+        (pick(places.keys, pick(places.of_host, host), OUTSIDE), places.shared)
+        for places in known.places.values()
+        if len(places.shared)
+    )
 
 
-def _are_shared(rows: Rows, places: Places) -> Bool:
+def _places_of_rows(rows: Rows, chosen: Int64, places: Places, known: Known) -> Int64:
+    source, cgroup = rows.source[chosen], rows.int64("cgroup_id")[chosen]
+    own = (rows.int64(f"local_address_{half}")[chosen] for half in ("high", "low"))
+    return places.of(
+        known.host.find(source), known.cgroup.find(combine(source, cgroup)), *own
+    )
+
+
+def _are_shared(rows: Rows, places: Places) -> tuple[Bool, Bool]:
+    """Tell of which rows the client's and the server's address are of several."""
     ends = rows.addresses
-    shared = places.shared.find(address_key(ends.client_high, ends.client_low)) >= 0
-    shared |= places.shared.find(address_key(ends.server_high, ends.server_low)) >= 0
-    return shared
+    return (
+        places.shared.has(ends.client_high, ends.client_low),
+        places.shared.has(ends.server_high, ends.server_low),
+    )

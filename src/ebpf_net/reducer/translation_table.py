@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from ebpf_net.reducer.keys import Bool, Int64, combine
-from ebpf_net.reducer.lookups import Lookup
 from ebpf_net.reducer.memory import find
+from ebpf_net.reducer.places import Ranges
 from ebpf_net.reducer.rows import int64_column
 from ebpf_net.reducer.scopes import EVERYWHERE
 from ebpf_net.reducer.watched import Watched
@@ -22,14 +22,13 @@ from ebpf_net.reducer.watched import Watched
 
 @dataclass(frozen=True)
 class Tellers:
-    """For each row of translations the host and the scope of who told of it.
+    """For each row of translations the host and the scopes of who told of it.
 
-    ``shared`` finds the addresses that mean something in that scope only.
+    Beside each scope are the addresses that mean something there only.
     """
 
     host: Int64
-    scope: Int64
-    shared: Lookup
+    scopes: tuple[tuple[Int64, Ranges], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,11 +122,13 @@ def _first_of_each(keys: Int64) -> Int64:
 
 def _scopes(tellers: Tellers, *ends: tuple[Int64, Int64]) -> Int64:
     """Return the scope of keys of these addresses."""
-    shared = np.zeros(len(tellers.scope), np.bool_)
-    if len(tellers.shared):
+    scopes = np.full(len(tellers.host), EVERYWHERE, np.int64)
+    for scope, shared in tellers.scopes:
+        chosen = np.zeros(len(scopes), np.bool_)
         for high, low in ends:
-            shared |= tellers.shared.find(combine(high, low)) >= 0
-    return np.where(shared, tellers.scope, EVERYWHERE)
+            chosen |= shared.has(high, low)
+        scopes = np.where(chosen & (scopes == EVERYWHERE), scope, scopes)
+    return scopes
 
 
 def _pair(table: pa.Table, end: str) -> tuple[Int64, Int64]:
