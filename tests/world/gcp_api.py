@@ -254,6 +254,12 @@ class GcpApi:
         with self._lock:
             self._valid.clear()
 
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Answer nothing while a test changes several things that belong together."""
+        with self._lock:
+            yield
+
     def calls(self, project: str = "") -> Counter[str]:
         """Return how often each collection was asked for."""
         with self._lock:

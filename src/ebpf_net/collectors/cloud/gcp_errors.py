@@ -11,7 +11,6 @@ from typing import Any
 from google.auth.exceptions import GoogleAuthError, TransportError
 from googleapiclient.errors import (  # type: ignore[import-untyped]  # it has no types
     Error,
-    HttpError,
 )
 from httplib2 import HttpLib2Error  # type: ignore[import-untyped]  # it has no types
 
@@ -40,6 +39,16 @@ _SERVER_ERROR = 500
 _MAX_REASON = 300
 
 
+class Refused(Exception):
+    """An answer that is none. The client never sees it: some bodies make it fail."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
+        super().__init__(status)
+        self.status = status
+        self.headers = headers
+        self.content = content
+
+
 def ask(permission: str, request: Callable[[], Answer]) -> Answer:
     """Make one request; ``permission`` is what it needs, such as compute.routers.list.
 
@@ -47,7 +56,7 @@ def ask(permission: str, request: Callable[[], Answer]) -> Answer:
     """
     try:
         return request()
-    except HttpError as error:
+    except Refused as error:
         raise _of_answer(permission, error) from error
     except (TransportError, HttpLib2Error, HTTPException, OSError) as error:
         raise CallFailed(_one_line(error)) from error
@@ -62,15 +71,15 @@ def ask(permission: str, request: Callable[[], Answer]) -> Answer:
         raise PartFailed(_one_line(error)) from error
 
 
-def _of_answer(permission: str, error: Any) -> CallFailed | PartFailed:
-    status = int(error.resp.status)
+def _of_answer(permission: str, error: Refused) -> CallFailed | PartFailed:
+    status = error.status
     body = _body(error.content)
-    message = str(body.get("message") or error.reason)
+    message = str(body.get("message") or "without a reason")
     details = list(_details(body))
     reasons = {str(one.get("reason", "")) for one in details}
     reasons.add(str(body.get("status", "")))
     text = _one_line(f"{status} {message}")
-    after = _retry_after(error.resp, details)
+    after = _retry_after(error.headers, details)
     if status == _TOO_MANY or (status == _FORBIDDEN and reasons & _THROTTLED):
         return CallFailed(text, throttled=True, retry_after_seconds=after)
     if status in (_UNAUTHORIZED, _TIMEOUT) or status >= _SERVER_ERROR:

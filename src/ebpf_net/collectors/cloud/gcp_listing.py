@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ebpf_net.collectors.cloud.gcp_errors import ask
 from ebpf_net.collectors.cloud.gcp_session import COMPUTE, SQL, GcpSession
-from ebpf_net.collectors.cloud.providers import Budget, PartFailed
+from ebpf_net.collectors.cloud.providers import Budget, CallFailed, PartFailed
 
 Item = Mapping[str, Any]
 PAGE_ITEMS = 500
@@ -99,9 +99,11 @@ class Lister:
         def send() -> Item:
             resource = getattr(self._client(call.api), call.collection)()
             method = getattr(resource, call.method)
-            answer: Item = method(
+            answer = method(
                 project=self._project, maxResults=PAGE_ITEMS, **request
             ).execute()
+            if not isinstance(answer, dict):
+                raise CallFailed("it is no object")
             return answer
 
         return budget.call(call.operation, lambda: ask(call.permission, send))

@@ -7,7 +7,6 @@ called here is kept. It tries nothing again: that is the pace's.
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from googleapiclient.discovery_cache import (  # type: ignore[import-untyped]
 )
 
 from ebpf_net.collectors.cloud.at_hand import GCP
+from ebpf_net.collectors.cloud.gcp_errors import Refused
 from ebpf_net.collectors.cloud.providers import ProviderOptions
 
 COMPUTE, SQL = "compute", "sqladmin"
@@ -63,6 +63,7 @@ _FILE = "application_default_credentials.json"
 _ANSWER = "Answer"
 """The one schema, of all answers: a method without any is taken to give bytes."""
 _UNAUTHORIZED = 401
+_FIRST_ERROR = 400
 
 
 class GcpSession:
@@ -80,8 +81,6 @@ class GcpSession:
         self.project: str = project
         """That of the credentials; or nothing."""
         self._tokens = _Tokens(credentials, request)
-        # It warns of each refusal, which whoever called tells once.
-        logging.getLogger("googleapiclient.http").setLevel(logging.ERROR)
 
     def client(self, api: str) -> Any:
         """Return a client, for one thread at a time."""
@@ -188,6 +187,8 @@ class _AuthorizedHttp:
         response, content = self._http.request(uri, method, body, signed)
         if response.status == _UNAUTHORIZED:
             self._tokens.refuse(token)
+        if response.status >= _FIRST_ERROR:
+            raise Refused(response.status, response, content)
         return response, content
 
     def close(self) -> None:
