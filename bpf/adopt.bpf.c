@@ -118,10 +118,10 @@ static __always_inline void adopt_udp(struct sock *sk, const struct task_struct 
 	if (state->owner.pid)
 		return;
 	fill_owner(&state->owner, sk, task);
-	if (!state->role)
-		state->role = BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK
-				      ? TCP_ROLE_SERVER
-				      : TCP_ROLE_CLIENT;
+	/* Also where a packet was first: its direction says nothing of those before it. */
+	state->role = BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK
+			      ? TCP_ROLE_SERVER
+			      : TCP_ROLE_CLIENT;
 }
 
 /*

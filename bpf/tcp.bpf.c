@@ -161,8 +161,8 @@ static __always_inline __u16 failure(const struct tcp_sock *tp)
 
 	if (sk->sk_err)
 		return sk->sk_err;
-	/* connect() found no free port: there was never a SYN. */
-	if (!tp->inet_conn.icsk_inet.inet_sport)
+	/* connect() found no free port, or that of bind() in use: there was never a SYN. */
+	if (!tp->inet_conn.icsk_inet.inet_sport || !tp->write_seq)
 		return EADDRNOTAVAIL;
 	return sk->sk_err_soft;
 }

@@ -261,7 +261,8 @@ static __always_inline void on_packet(struct __sk_buff *skb, struct udp_datagram
 	if (!sk)
 		return;
 	sk = bpf_sk_fullsock(sk);
-	if (!sk || sk->protocol != IPPROTO_UDP)
+	/* A raw socket of the protocol has a copy of each datagram that others receive. */
+	if (!sk || sk->protocol != IPPROTO_UDP || sk->type != SOCK_DGRAM)
 		return;
 	state = packet_state(sk, sent);
 	if (!state)
@@ -303,7 +304,7 @@ int udp_created(struct bpf_sock *sk)
 {
 	struct udp_state *state;
 
-	if (sk->protocol != IPPROTO_UDP)
+	if (sk->protocol != IPPROTO_UDP || sk->type != SOCK_DGRAM)
 		return 1;
 	state = bpf_sk_storage_get(&udp_sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!state) {

@@ -39,6 +39,29 @@ def failures(watch: Watch, port: int) -> list[int]:
     return [int(error) for error in failed["error"]]
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_connect_from_a_port_in_use_is_told_with_its_error_and_address(
+    watch: Watch, host: str
+) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with (
+        socket.create_server((host, 0), family=family) as listener,
+        socket.socket(family) as first,
+        socket.socket(family) as second,
+    ):
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        second.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        first.bind((host, 0))
+        second.bind(first.getsockname())
+        target = listener.getsockname()
+        first.connect(target)
+        assert second.connect_ex(target) == errno.EADDRNOTAVAIL
+        assert failures(watch, target[1]) == [errno.EADDRNOTAVAIL]
+    (failed,) = watch.records[(watch.records["flags"] & TcpFlag.FAILED) != 0]
+    assert bytes(failed["remote_address"]).endswith(socket.inet_pton(family, host))
+    assert failed["segments_sent"] == 0
+
+
 def set_syn_retries(count: int) -> None:
     Path("/proc/sys/net/ipv4/tcp_syn_retries").write_text(str(count))
 

@@ -199,3 +199,40 @@ def test_reading_while_datagrams_flow_loses_none(
     assert at_server["bytes_received"].sum() == sent.bytes_sent
     assert at_server["datagrams_sent"].sum() == sent.received
     assert len(parts) > 3
+
+
+def test_copies_for_raw_sockets_do_not_count(watch: Watch) -> None:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as raw,
+        udp_socket(socket.AF_INET, "127.0.0.1") as server,
+        udp_socket(socket.AF_INET, "127.0.0.1") as client,
+    ):
+        raw.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        client.sendto(b"x", server.getsockname())
+        assert len(server.recv(2)) == 1
+        assert raw.recv(100).endswith(b"x")
+        _, (at_server,), _, (at_client,) = read(watch, port)
+    assert (at_server["bytes_received"], at_server["bytes_sent"]) == (1, 0)
+    assert (at_client["bytes_sent"], at_client["bytes_received"]) == (1, 0)
+
+
+def test_a_reply_before_adoption_does_not_make_a_server_a_client() -> None:
+    with udp_socket(socket.AF_INET, "127.0.0.1") as chosen:
+        address = chosen.getsockname()
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        server.bind(address)  # the port that a program asks for is a server's
+        client.sendto(b"request", server.getsockname())
+        _, peer = server.recvfrom(10)
+        with KernelSource(SourceOptions(tcp=False)) as source:
+            server.sendto(b"reply", peer)
+            source.adopt()
+            watch, port = Watch(source), server.getsockname()[1]
+            read(watch, port)
+            client.sendto(b"request", server.getsockname())
+            _, (at_server,), _, (at_client,) = read(watch, port)
+    assert at_server["role"] == TcpRole.SERVER
+    assert at_client["role"] == TcpRole.CLIENT
