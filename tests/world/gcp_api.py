@@ -208,6 +208,8 @@ class GcpApi:
         self.tokens = 0
         """How many have been given."""
         self.token_seconds = 3600
+        self.endless = False
+        """Whether each page leads to the same next one."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -219,6 +221,7 @@ class GcpApi:
         self._thread.start()
 
     def close(self) -> None:
+        """End it; may be called twice."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -301,13 +304,29 @@ class GcpApi:
         claims = jwt.decode(form["assertion"], certs=pem, clock_skew_in_seconds=5)
         if form["grant_type"] != _GRANT or claims["iss"] != _CLIENT:
             return 400, {"error": "invalid_grant"}, {}
+        return 200, self._new_token(), {}
+
+    def answer_metadata(self, url: str) -> str:
+        """Answer as the metadata service does, which gives tokens to its machine."""
+        path = urllib.parse.urlsplit(url).path.removeprefix("/computeMetadata/v1/")
+        if path.endswith("/token"):
+            return json.dumps(self._new_token())
+        account = {"aliases": ["default"], "email": _CLIENT, "scopes": []}
+        answers = {
+            "/": "computeMetadata/",
+            "project/project-id": PROJECT,
+            "instance/service-accounts/default/": json.dumps(account),
+            "universe/universe-domain": "googleapis.com",
+        }
+        return answers[path]
+
+    def _new_token(self) -> dict[str, Any]:
         with self._lock:
             self.tokens += 1
             token = f"token-{self.tokens}"
             self._valid.add(token)
-            seconds = self.token_seconds
-        kind = {"token_type": "Bearer", "expires_in": seconds}
-        return 200, {"access_token": token, **kind}, {}
+            kind = {"token_type": "Bearer", "expires_in": self.token_seconds}
+            return {"access_token": token, **kind}
 
     def answer(
         self, url: str, authorization: str
@@ -325,6 +344,8 @@ class GcpApi:
             if fault is not None:
                 return fault.status, {"error": fault.error}, fault.headers
             page = _page(self._projects[project_id], collection, query)
+            if self.endless:
+                page["nextPageToken"] = "page-0"
         mask = query.get("fields")
         return 200, _cut(page, _parse_fields(mask)) if mask else page, {}
 
@@ -505,6 +526,9 @@ def _handler(api: GcpApi) -> type[BaseHTTPRequestHandler]:
         disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
+            if not self.path.startswith(("/compute/", "/v1/")):
+                self._send_metadata(api.answer_metadata(self.path))
+                return
             authorization = self.headers.get("Authorization", "")
             self._send(*api.answer(self.path, authorization))
 
@@ -512,6 +536,17 @@ def _handler(api: GcpApi) -> type[BaseHTTPRequestHandler]:
             assert self.path == "/token"
             body = self.rfile.read(int(self.headers["Content-Length"]))
             self._send(*api.answer_token(body.decode()))
+
+        def _send_metadata(self, text: str) -> None:
+            body = text.encode()
+            is_json = text.startswith("{")
+            self.send_response(200)
+            self.send_header("Metadata-Flavor", "Google")
+            self.send_header("Content-Length", str(len(body)))
+            kind = "application/json" if is_json else "application/text"
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(body)
 
         def _send(
             self, status: int, answer: dict[str, Any], headers: dict[str, str]
