@@ -311,7 +311,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _Server
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         world = self.server.world
         parts = urlsplit(self.path)
         if parts.path == f"/{TENANT}/v2.0/.well-known/openid-configuration":
@@ -323,7 +323,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._refuse()
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         if self.path == f"/{TENANT}/oauth2/v2.0/token":
             self._answer(*self.server.world.give_token(parse_qs(body)), {})

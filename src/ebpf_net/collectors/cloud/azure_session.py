@@ -8,6 +8,7 @@ this. It tries nothing again: that is the pace's.
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -93,6 +94,8 @@ class AzureSession:
     """Calls with one set of credentials, which the SDK renews. For any thread."""
 
     def __init__(self, options: ProviderOptions) -> None:
+        # Each attempt of each credential, over many lines; failures are told once.
+        logging.getLogger("azure").setLevel(logging.ERROR)
         self._cloud = cloud_of(options.environment)
         self._seconds = options.timeout_seconds
         self._asks_metadata = options.here == AZURE or any(
