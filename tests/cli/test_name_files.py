@@ -10,6 +10,7 @@ import pytest
 
 from ebpf_net.cli.name_files import NameFiles, watched_names
 from ebpf_net.errors import SettingError
+from ebpf_net.reducer.costs import Tolls
 from ebpf_net.reducer.known import Names
 from ebpf_net.testing.maxmind import make_database
 from ebpf_net.testing.tables import split_address
@@ -129,3 +130,23 @@ def test_database_may_be_written_over_while_it_is_in_use(tmp_path: Path):
     with watched_names(names, None, [str(path)]):
         os.truncate(path, 0)
         assert system_of(names, "8.8.8.8") == ("One", "")
+
+
+def test_prices_are_read_at_the_start(tmp_path: Path):
+    path = tmp_path / "prices.yaml"
+    path.write_text("currency: CHF\nunit: GB\n")
+    tolls = Tolls()
+    with watched_names(Names(), None, [], tolls, path):
+        assert tolls.currency == "CHF"
+
+
+def test_price_file_that_cannot_be_right_ends_the_start(tmp_path: Path):
+    path = tmp_path / "prices.yaml"
+    path.write_text("currency: CHF\nunit: GB\negress: [{price: a}]\n")
+    with (
+        pytest.raises(SettingError) as raised,
+        watched_names(Names(), None, [], Tolls(), path),
+    ):
+        pass
+    told = str(raised.value)
+    assert told == f"cannot use --price-file {path}: line 3: 'a' is no price"

@@ -95,6 +95,7 @@ def test_listening_beyond_loopback_without_a_secret_is_refused(tmp_path):
         ("--intake-token-file", "", "is empty"),
         ("--intake-ca", "nothing", "has no certificate in PEM format"),
         ("--geoip-path", "nothing", "is not in MaxMind's format"),
+        ("--price-file", "currency: USD", "has no unit"),
     ],
 )
 def test_file_that_cannot_be_right_ends_the_start_before_a_port_is_opened(

@@ -2,7 +2,7 @@ import json
 
 from ebpf_net.exporters.json_text import render_window
 from ebpf_net.metrics import METRICS
-from ebpf_net.schema import ConnectFailure, Protocol, Sample
+from ebpf_net.schema import ConnectFailure, Derived, Protocol, Sample, ZoneRelation
 from ebpf_net.testing.windows import START_NS, WINDOW_NS, make_level, make_window
 
 
@@ -90,3 +90,20 @@ def test_edge_is_one_object_with_its_metrics():
 
 def test_window_without_edges_has_no_line():
     assert lines(make_level([], [])) == []
+
+
+def test_money_is_in_its_unit_and_of_the_protocol_of_the_line():
+    level = make_level(
+        [{}],
+        [{}, {"protocol": int(Protocol.UDP)}],
+        [
+            (0, Derived.ZONE_COST, ZoneRelation.CROSS_ZONE, 500_000_000_000),
+            (1, Derived.ZONE_BYTES, ZoneRelation.CROSS_REGION, 7),
+            (1, Derived.ZONE_BYTES, ZoneRelation.INTERNET, 8),
+        ],
+    )
+    first, second = lines(level)
+    assert (first["protocol"], first["zone.cost"]) == ("tcp", {"cross_zone": 0.5})
+    assert "zone.bytes" not in first
+    assert second["zone.bytes"] == {"cross_region": 7, "internet": 8}
+    assert "zone.cost" not in second

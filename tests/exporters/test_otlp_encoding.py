@@ -23,10 +23,12 @@ from ebpf_net.schema import (
     LEVELS,
     NODE_LABELS,
     ConnectFailure,
+    Derived,
     Drop,
     Protocol,
     Sample,
     Window,
+    ZoneRelation,
 )
 from ebpf_net.testing.otlp_reference import build_request
 from ebpf_net.testing.windows import make_large_level, make_level, make_window
@@ -110,9 +112,11 @@ def levels(draw):
         Sample.CONNECT_DURATION: st.integers(-80, 40),
         Sample.CONNECT_FAILURE: st.sampled_from(ConnectFailure),
         Sample.DROP: st.sampled_from(Drop),
+        Derived.ZONE_BYTES: st.sampled_from(ZoneRelation),
+        Derived.ZONE_COST: st.sampled_from(ZoneRelation),
     }
     sample_keys = st.tuples(
-        st.integers(0, max(len(edges) - 1, 0)), st.sampled_from(Sample)
+        st.integers(0, max(len(edges) - 1, 0)), st.sampled_from(list(buckets))
     ).flatmap(lambda pair: st.tuples(*map(st.just, pair), buckets[pair[1]]))
     chosen = draw(st.sets(sample_keys, max_size=12)) if edges else set()
     samples = [

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from ebpf_net.exporters.edge_blocks import window_series
 from ebpf_net.exporters.prometheus_text import render_internal, render_metrics
 from ebpf_net.metrics import METRICS
-from ebpf_net.schema import ConnectFailure, InternalPoint, Protocol, Sample
+from ebpf_net.schema import (
+    ConnectFailure,
+    Derived,
+    InternalPoint,
+    Protocol,
+    Sample,
+    ZoneRelation,
+)
 from ebpf_net.testing.windows import make_level, make_window
 
 LINE = re.compile(r'(\w+)\{((?:\w+="(?:[^"\\\n]|\\["\\n])*",?)*)\} (\S+)')
@@ -187,3 +194,30 @@ def test_internal_metrics_have_their_type():
 def test_nothing_to_show_is_an_empty_text():
     assert render_metrics({}, {}, METRICS, False) == b""
     assert render_metrics({}, {}, METRICS, True) == b"# EOF\n"
+
+
+def test_metric_of_all_protocols_tells_them_apart():
+    level = make_level(
+        [{}],
+        [{}, {"protocol": int(Protocol.UDP)}],
+        [
+            (0, Derived.ZONE_BYTES, ZoneRelation.INTERNET, 5),
+            (1, Derived.ZONE_BYTES, ZoneRelation.SAME_ZONE, 7),
+            (1, Derived.ZONE_COST, ZoneRelation.SAME_ZONE, 1_250_000_000_003),
+        ],
+    )
+    text = render(level, ["zone.bytes", "zone.cost"])
+    assert text.count("# TYPE zone_bytes counter") == 1
+    assert [
+        (
+            name,
+            labels["network_transport"],
+            labels["zone_relation"],
+            value,
+        )
+        for name, labels, value in samples(text)
+    ] == [
+        ("zone_bytes", "tcp", "internet", 5),
+        ("zone_bytes", "udp", "same_zone", 7),
+        ("zone_cost", "udp", "same_zone", 1.250000000003),
+    ]

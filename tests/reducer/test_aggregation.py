@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from ebpf_net.reducer.aggregation import Partial, partial
+from ebpf_net.reducer.costs import Tolls
 from ebpf_net.reducer.engine import Engine
 from ebpf_net.reducer.enrichment import Located
 from ebpf_net.reducer.rows import make_rows
-from ebpf_net.schema import Protocol, Sample
+from ebpf_net.schema import Derived, Protocol, Sample, ZoneRelation
 from ebpf_net.testing.tables import Row, client_row, make_table, server_row
 from ebpf_net.testing.windows import make_level
 
@@ -22,6 +23,7 @@ def aggregate(
     samples: Sequence[tuple[int, int, int, int]] = (),
     volume: bool = True,
     peer_reports: bool = True,
+    tolls: Tolls | None = None,
 ) -> Partial:
     """All rows are from node 0 to node 1."""
     count = len(rows)
@@ -35,10 +37,13 @@ def aggregate(
         source=1,
         boot=1,
     )
-    nodes = make_level([{"id": "own"}, {"id": "peer"}], []).nodes
+    own = {"id": "own", "availability_zone": "a"}
+    peer = {"id": "peer", "resolution_type": "IP"}
+    nodes = make_level([own, peer], []).nodes
     located = Located(np.zeros(count, np.int32), np.ones(count, np.int32), nodes)
     return partial(
-        ENGINE, made, located, np.full(count, volume), np.full(count, peer_reports)
+        *(ENGINE, made, located, np.full(count, volume), np.full(count, peer_reports)),
+        tolls,
     )
 
 
@@ -112,3 +117,28 @@ def test_samples_are_told_from_their_end(kind, source):
 def test_sums_do_not_wrap_at_32_bits():
     made = aggregate(*[client_row(*ENDS, retransmits=2**31 - 1)] * 3)
     assert edge(made, 0) == {"retransmits": 3 * (2**31 - 1)}
+
+
+def test_bytes_of_one_pair_are_told_by_where_they_go():
+    made = aggregate(
+        client_row("10.0.0.1", "10.0.0.2", 80, bytes_sent=1, bytes_received=2),
+        client_row("10.0.0.1", "8.8.8.8", 80, bytes_sent=3, bytes_received=4),
+        client_row("10.0.0.1", "8.8.4.4", 80, bytes_sent=5, bytes_received=0),
+        tolls=Tolls(),
+    )
+    assert made.edges.num_rows == 2
+    assert sorted(
+        (row["source"], row["dest"], row["bucket"], row["count"])
+        for row in made.samples.to_pylist()
+        if row["kind"] == Derived.ZONE_BYTES and row["protocol"] == Protocol.TCP
+    ) == [
+        (0, 1, ZoneRelation.INTERNET, 8),
+        (0, 1, ZoneRelation.UNKNOWN, 1),
+        (1, 0, ZoneRelation.INTERNET, 4),
+        (1, 0, ZoneRelation.UNKNOWN, 2),
+    ]
+
+
+def test_row_without_volume_tells_no_zones():
+    row = client_row("10.0.0.1", "8.8.8.8", 80, bytes_sent=1)
+    assert aggregate(row, volume=False, tolls=Tolls()).samples.num_rows == 0

@@ -58,7 +58,8 @@ def _add_points(
     for sample in level.samples.to_pylist():
         if sample["kind"] == metric.sample and sample["count"] > 0:
             samples.setdefault(sample["edge"], []).append(sample)
-    for row, edge in enumerate(level.edges.to_pylist()):
+    rows = enumerate(level.edges.to_pylist())
+    for row, edge in sorted(rows, key=lambda one: one[1]["protocol"]):
         protocol = Protocol(edge["protocol"])
         if not metric.is_of(protocol):
             continue
