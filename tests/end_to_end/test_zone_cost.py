@@ -12,6 +12,7 @@ import pytest
 from tests.world import tcp_traffic, udp_traffic
 from tests.world.hosts import Host, Network
 from tests.world.otel_collector import OtelCollector
+from tests.world.programs import Program
 from tests.world.system import System, between
 from tests.world.waiting import wait_until
 from tests.world.workers import Worker
@@ -70,12 +71,13 @@ def scene(network: Network) -> Scene:
     return Scene(hosts, workers, addresses)
 
 
-def start(system: System, scene: Scene, prices: Path | None) -> None:
+def start(system: System, scene: Scene, prices: Path | None) -> Program:
     flags = ("--price-file", str(prices)) if prices else ()
-    system.start_reducer(*flags)
+    reducer = system.start_reducer(*flags)
     for name, zone in ZONES.items():
         environment = {"EBPF_NET_AGENT_ZONE": zone}
         system.start_collector(scene.hosts[name], environment=environment)
+    return reducer
 
 
 def ends(source: str, dest: str, relation: str, protocol: str) -> Mapping[str, str]:
@@ -187,8 +189,7 @@ def test_changed_prices_count_from_then_on_and_wrong_ones_do_not(
     key = ends("one", "two", "cross_zone", "tcp")
     volume = 50 * REQUEST
     with System(tmp_path) as system:
-        start(system, scene, prices)
-        assert system.reducer
+        reducer = start(system, scene, prices)
 
         def costs() -> float:
             return parts(system.count_exposed("zone_cost", key))
@@ -196,13 +197,13 @@ def test_changed_prices_count_from_then_on_and_wrong_ones_do_not(
         scene.talk("one", "two", 50)
         wait_until(lambda: costs() == cost(volume, "0.02"), 30)
         prices.write_text(PRICES.replace("EUR", "USD"))
-        wait_until(lambda: "was EUR" in system.reducer.read_log(), 30)
+        wait_until(lambda: "was EUR" in reducer.read_log(), 30)
         prices.write_text(PRICES + "surprise: 1\n")
-        wait_until(lambda: "line 10: 'surprise'" in system.reducer.read_log(), 30)
+        wait_until(lambda: "line 10: 'surprise'" in reducer.read_log(), 30)
         scene.talk("one", "two", 50)
         wait_until(lambda: costs() == cost(2 * volume, "0.02"), 30)
         prices.write_text(DEARER_EGRESS)
-        wait_until(lambda: "--price-file: read again" in system.reducer.read_log(), 30)
+        wait_until(lambda: "--price-file: read again" in reducer.read_log(), 30)
         scene.talk("one", "two", 50)
         more = cost(2 * volume, "0.02") + cost(volume, "0.08")
         wait_until(lambda: costs() == more, 30)
