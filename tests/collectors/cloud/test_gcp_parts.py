@@ -1,3 +1,4 @@
+import contextlib
 import threading
 
 import pytest
@@ -46,6 +47,14 @@ def _fetch(part, pace):
     by_id = {one.interface_id: one for one in found}
     assert len(by_id) == len(found)
     return by_id
+
+
+def _seen(part, pace):
+    """Return what comes before a fetch ends, well or not."""
+    found = []
+    with contextlib.suppress(PartFailed):
+        found.extend(part.fetch(pace))
+    return found
 
 
 def _private(*texts):
@@ -114,6 +123,22 @@ def test_groups_that_cannot_be_had_now_are_still_known(api, project, parts, pace
     api.fail(fault(500, "backendError"), "instanceGroupManagers")
     assert [one.role for one in _fetch(parts["instances"], pace).values()] == ["web-g"]
     assert len(pace.missing) == 1
+
+
+def test_a_region_that_does_not_answer_leaves_the_names_of_others(project, parts, pace):
+    project.add("instanceGroupManagers", "us-central1", "web-g", baseInstanceName="w")
+    project.instance("w-x7k2", "10.0.0.1")
+    project.add("routers", "us-central1", "edge", nats=[{"name": "way-out"}])
+    project.add(
+        "addresses",
+        "us-central1",
+        "fixed",
+        address="34.4.4.5",
+        users=[project.path("us-central1", "routers", "edge")],
+    )
+    project.silent = {"europe-west1"}
+    assert [one.role for one in _seen(parts["instances"], pace)] == ["web-g"]
+    assert [one.role for one in _seen(parts["addresses"], pace)] == ["way-out"]
 
 
 def test_forwarding_rules_are_load_balancers(project, parts, pace):

@@ -92,6 +92,17 @@ def test_a_key_that_is_not_taken_any_more_is_no_failure_that_passes(api, session
         ask("", lambda: _list(session))
 
 
+def test_a_key_that_was_replaced_is_read(api, session, tmp_path):
+    file = tmp_path / "key.json"
+    new = file.read_text()
+    file.write_text(new.replace("names@", "old@"))
+    old = GcpSession(ProviderOptions(environment=api.environment, timeout_seconds=5))
+    with pytest.raises(PartFailed, match="invalid_grant"):
+        ask("", lambda: _list(old))
+    file.write_text(new)
+    assert "items" in _list(old)
+
+
 def test_without_a_file_the_metadata_service_is_not_asked(api):
     with pytest.raises(DefaultCredentialsError, match="no file"):
         GcpSession(ProviderOptions(environment={"HOME": "/nonexistent"}))

@@ -85,6 +85,12 @@ class InstanceGroups:
         stem, numbered = _NUMBERED.subn("", base)
         self._names[scope, stem, bool(numbered)] = name
 
+    def updated(self, newer: InstanceGroups) -> InstanceGroups:
+        """Return these groups, and those of which more is known by now."""
+        groups = InstanceGroups()
+        groups._names = self._names | newer._names
+        return groups
+
     def group_of(self, zone: str, instance: str) -> str:
         """Return the group that an instance is of; or nothing."""
         stem, _, end = instance.rpartition("-")

@@ -48,18 +48,20 @@ class GcpInstances:
 
     def fetch(self, budget: Budget) -> Iterator[Interface]:
         """Yield all interfaces; see Part."""
-        try:
-            self._groups = self._list_groups(budget)
-        except PartFailed as failure:  # what was known of groups still holds
-            budget.do_without(failure)
+        self._refresh(budget)
         for zone, item in self._lister.scoped_items(budget, _INSTANCES):
             yield from read_instance(item, zone, self._groups, self._allowed)
 
-    def _list_groups(self, budget: Budget) -> InstanceGroups:
+    def _refresh(self, budget: Budget) -> None:
+        """List groups; what was known of them holds where they cannot be had now."""
         groups = InstanceGroups()
-        for scope, item in self._lister.scoped_items(budget, _GROUPS):
-            groups.add(scope, item)
-        return groups
+        try:
+            for scope, item in self._lister.scoped_items(budget, _GROUPS):
+                groups.add(scope, item)
+        except PartFailed as failure:
+            budget.do_without(failure)
+            groups = self._groups.updated(groups)
+        self._groups = groups
 
 
 class GcpForwardingRules:
@@ -91,18 +93,22 @@ class GcpAddresses:
 
     def fetch(self, budget: Budget) -> Iterator[Interface]:
         """Yield all that nothing else tells of; see Part."""
-        try:
-            self._routers = self._list_routers(budget)
-        except PartFailed as failure:  # what was known of routers still holds
-            budget.do_without(failure)
+        self._refresh(budget)
         for region, item in self._lister.scoped_items(budget, _ADDRESSES):
             found = read_address(item, region, self._routers, self._allowed)
             if found is not None:
                 yield found
 
-    def _list_routers(self, budget: Budget) -> dict[tuple[str, str], Router]:
-        routers = self._lister.scoped_items(budget, _ROUTERS)
-        return {(region, item["name"]): read_router(item) for region, item in routers}
+    def _refresh(self, budget: Budget) -> None:
+        """List routers; what was known of them holds where they cannot be had now."""
+        routers: dict[tuple[str, str], Router] = {}
+        try:
+            for region, item in self._lister.scoped_items(budget, _ROUTERS):
+                routers[region, item["name"]] = read_router(item)
+        except PartFailed as failure:
+            budget.do_without(failure)
+            routers = self._routers | routers
+        self._routers = routers
 
 
 class GcpDatabases:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import google.auth
 import httplib2  # type: ignore[import-untyped]  # it has no types
-from google.auth.exceptions import DefaultCredentialsError
+from google.auth.exceptions import DefaultCredentialsError, RefreshError
 from google_auth_httplib2 import Request  # type: ignore[import-untyped]
 from googleapiclient.discovery import (  # type: ignore[import-untyped]
     build_from_document,
@@ -77,10 +78,9 @@ class GcpSession:
         self._lock = threading.Lock()
         self._documents: dict[str, Mapping[str, Any]] = {}
         request = _TokenRequest(httplib2.Http(timeout=options.timeout_seconds))
-        credentials, project = _credentials(options, request)
-        self.project: str = project
+        self._tokens = _Tokens(partial(_credentials, options), request)
+        self.project = self._tokens.project
         """That of the credentials; or nothing."""
-        self._tokens = _Tokens(credentials, request)
 
     def client(self, api: str) -> Any:
         """Return a client, for one thread at a time."""
@@ -125,26 +125,39 @@ def _has_file(environment: Mapping[str, str]) -> bool:
 class _Tokens:
     """The token of the credentials, renewed before it expires.
 
-    A refusal makes it be renewed, too: a token may be revoked.
+    A refusal makes it be renewed, too: a token may be revoked. Credentials that give
+    none are read anew the next time: a key may be another one by then.
     """
 
-    def __init__(self, credentials: Any, request: Request) -> None:
-        self._credentials = credentials
+    def __init__(
+        self, load: Callable[[Request], tuple[Any, str]], request: Request
+    ) -> None:
+        self._load = load
         self._request = request
         self._lock = threading.Lock()
         self._refused = ""
+        self._credentials, self.project = load(request)
 
     def sign(self, headers: dict[str, str]) -> str:
         """Add a token to headers, and return it."""
         with self._lock:
+            if self._credentials is None:
+                self._credentials, _ = self._load(self._request)
             credentials = self._credentials
             if not credentials.valid or credentials.token == self._refused:
-                try:
-                    credentials.refresh(self._request)
-                finally:
-                    self._request.http.close()
+                self._renew(credentials)
             credentials.apply(headers)
             return str(credentials.token)
+
+    def _renew(self, credentials: Any) -> None:
+        try:
+            credentials.refresh(self._request)
+        except RefreshError as error:
+            if not error.retryable:
+                self._credentials = None
+            raise
+        finally:
+            self._request.http.close()
 
     def refuse(self, token: str) -> None:
         """Use a token no more."""
