@@ -216,6 +216,13 @@ def test_a_connection_counted_on_the_overflow_edge_closes_there():
     assert rows(table.finish()) == []
 
 
+def test_a_close_whose_beginning_is_unknown_makes_no_overflow_edge():
+    table = EdgeTable(100)
+    add(table, tcp_records({"flags": CLOSED}))
+    assert rows(table.finish()) == [KEY | {"closed": 1}]
+    assert rows(table.finish()) == []
+
+
 def test_nonsense_from_the_kernel_does_not_become_negative():
     table = EdgeTable(100)
     nonsense = {"retransmits": 2**32 - 1, "bytes_sent": 2**63 + 5}

@@ -182,10 +182,15 @@ class EdgeTable:
             rows[nameless] = self._nameless_rows(key[-1][nameless])
         return rows
 
+    def _find_overflow_rows(self, key: list[Int64s]) -> Int64s:
+        """Return the overflow edges of keys, -1 for those that have none."""
+        named = self._index.find(hash_columns(_without_other_end(key)))
+        nameless = self._index.find(hash_columns(_nameless(key[-1] & _KIND_MASK)))
+        return np.where(named >= 0, named, nameless)
+
     def _nameless_rows(self, ends: Int64s) -> Int64s:
         kinds, inverse = np.unique(ends & _KIND_MASK, return_inverse=True)
-        nothing = np.zeros(kinds.size, np.int64)
-        key = [nothing] * (len(KEY_COLUMNS) - 1) + [kinds]
+        key = _nameless(kinds)
         hashes = hash_columns(key)
         missing = self._index.find(hashes) < 0
         if missing.any():
@@ -215,8 +220,9 @@ class EdgeTable:
             return
         surplus = self._values["open"][negative]
         self._values["open"][negative] = 0
-        rows = self._overflow_rows([column[negative] for column in self._key])
-        np.add.at(self._values["open"], rows, surplus)
+        rows = self._find_overflow_rows([column[negative] for column in self._key])
+        found = rows >= 0
+        np.add.at(self._values["open"], rows[found], surplus[found])
         np.maximum(self._values["open"], 0, out=self._values["open"])
 
     def _carry_open(self, keys: list[Int64s], edges: Columns) -> None:
@@ -231,6 +237,11 @@ class EdgeTable:
         self._overflow_room = max(0, self._overflow_room - carried_overflow)
         self._append(hash_columns(key), key)
         self._values["open"][: carried.size] = edges["open"][carried]
+
+
+def _nameless(kinds: Int64s) -> list[Int64s]:
+    """Return the keys of overflow edges of which only protocol and role are known."""
+    return [np.zeros(kinds.size, np.int64)] * (len(KEY_COLUMNS) - 1) + [kinds]
 
 
 def _without_other_end(key: list[Int64s]) -> list[Int64s]:
