@@ -28,13 +28,14 @@ class CloudHosts:
     """For each row of ``hosts`` the row of its instance and that of its only VPC.
 
     By ``host_address_key``: the VPC of a host's address, and the row of it that the
-    host's own collector told of.
+    host's own collector told of. ``network_of_own`` has the VPC of each such row.
     """
 
     instance: Int64
     network: Int64
     network_of_address: Lookup
     own_address: Lookup
+    network_of_own: Int64
 
 
 def hosts_in_clouds(hosts: pa.Table, clouds: Clouds) -> CloudHosts:
@@ -57,17 +58,19 @@ def hosts_in_clouds(hosts: pa.Table, clouds: Clouds) -> CloudHosts:
     own_host = host_of.find(int64_column(own, "source"))
     own_key = _keys(own, "private_address", own_host, told)
     own_network = clouds.network_of["instance_addresses"]
+    network_of_address = _lookup(
+        np.concatenate([seen, own_key]),
+        np.concatenate([clouds.network_of["addresses"][address], own_network]),
+    )
     return CloudHosts(
         instance,
         _first(
             _only(host, network, hosts.num_rows),
             _only(own_host, own_network, hosts.num_rows),
         ),
-        _lookup(
-            np.concatenate([seen, own_key]),
-            np.concatenate([clouds.network_of["addresses"][address], own_network]),
-        ),
+        network_of_address,
         Lookup(own_key),
+        network_of_address.find(own_key),
     )
 
 

@@ -6,9 +6,13 @@ one that has it. Public addresses mean the same everywhere.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+import pyarrow as pa
 
 from ebpf_net.reducer.address_names import AddressNames, Asked, Held, Seen, see, ties
+from ebpf_net.reducer.addresses import WHOLE
 from ebpf_net.reducer.claims import Span
 from ebpf_net.reducer.cloud_tables import Clouds
 from ebpf_net.reducer.keys import Bool, Int64, combine
@@ -31,16 +35,17 @@ class CloudNames:
     VPCs that have them.
     """
 
-    def __init__(self, clouds: Clouds) -> None:
+    def __init__(self, clouds: Clouds, network_of_own: Int64) -> None:
+        """``network_of_own`` has the VPC of each row of ``instance_addresses``."""
         network = clouds.network_of["addresses"]
         table = clouds["addresses"]
-        private = np.flatnonzero(network >= 0)
-        high, low = (int64_column(table, f"address_{half}") for half in ("high", "low"))
+        high, low = _pair(table, "address")
         length = int64_column(table, "prefix_length")
-        ranges = high[private], low[private], length[private]
-        self.holding = Ranges(*ranges, network[private])
-        self.shared = shared_addresses(network[private], *ranges)
-        self._holders = Holders(network[private], *ranges)
+        place, *ranges = _private(clouds, network_of_own)
+        first_high, first_low, bits = ranges
+        self.holding = Ranges(first_high, first_low, bits, place)
+        self.shared = shared_addresses(place, first_high, first_low, bits)
+        self._holders = Holders(place, first_high, first_low, bits)
         known = (clouds.owner >= 0) & ((network >= 0) | is_blank(table["network"]))
         chosen = np.flatnonzero(known)
         self._names = AddressNames(
@@ -73,6 +78,24 @@ class CloudNames:
         public = asked.take(left).within(Place.ANYWHERE)
         found[left] = self._names.find(_any_port(public), span)
         return found
+
+
+def _private(clouds: Clouds, network_of_own: Int64) -> Iterator[Int64]:
+    """Yield VPC, address and length of all private ranges, whoever told of them."""
+    network = clouds.network_of["addresses"]
+    far, own = np.flatnonzero(network >= 0), np.flatnonzero(network_of_own >= 0)
+    table, told = clouds["addresses"], clouds["instance_addresses"]
+    yield np.concatenate([network[far], network_of_own[own]])
+    for one, other in zip(
+        _pair(table, "address"), _pair(told, "private_address"), strict=True
+    ):
+        yield np.concatenate([one[far], other[own]])
+    length = int64_column(table, "prefix_length")[far]
+    yield np.concatenate([length, np.full(len(own), WHOLE, np.int64)])
+
+
+def _pair(table: pa.Table, name: str) -> tuple[Int64, Int64]:
+    return int64_column(table, f"{name}_high"), int64_column(table, f"{name}_low")
 
 
 def _any_port(seen: Seen) -> Seen:

@@ -23,6 +23,7 @@ def covered_ends(rows: Rows, matched: Matched, circle: Circle) -> tuple[Int32, F
     if circle.detail.addresses or by_address or known.clouds:
         high, low = _own_addresses(rows, matched)
     if known.clouds:
+        low = known.public.private(ends.source, high, low)
         host = known.host.find(ends.source)
         places = known.places[Place.NETWORK]
         vpc = places.of(host, nobody(len(ends)), high, low)

@@ -16,6 +16,7 @@ import pyarrow as pa
 from ebpf_net.reducer.autonomous_systems import AutonomousSystems
 from ebpf_net.reducer.cloud_hosts import CloudHosts, hosts_in_clouds
 from ebpf_net.reducer.cloud_names import CloudNames
+from ebpf_net.reducer.cloud_public import PublicAddresses
 from ebpf_net.reducer.cloud_tables import CLOUD_TABLES, Clouds, clouds_of
 from ebpf_net.reducer.cluster_members import Members, members_of
 from ebpf_net.reducer.engine import Engine
@@ -78,6 +79,7 @@ class Known:
     clouds: Clouds
     cloud_hosts: CloudHosts
     interfaces: CloudNames
+    public: PublicAddresses
     networks: Networks
     systems: AutonomousSystems
 
@@ -118,6 +120,7 @@ class Names:
         """Return what is known now."""
         kubernetes = [references[name] for name in tables_of(Scope.CLUSTER)]
         hosts, cgroups = references["hosts"], references["cgroups"]
+        own_addresses = references["cloud_instance_addresses"]
         translations = references["translations"]
         clusters = self._keep("clusters", kubernetes, lambda: clusters_of(references))
         addresses = self._keep(
@@ -129,13 +132,15 @@ class Names:
         )
         told_of_clouds = [references[name] for name in CLOUD_TABLES]
         clouds = self._keep("clouds", told_of_clouds, lambda: clouds_of(references))
-        interfaces = self._keep(
-            "interfaces", told_of_clouds, lambda: CloudNames(clouds)
-        )
         cloud_hosts = self._keep(
             "cloud_hosts",
             [hosts, *told_of_clouds],
             lambda: hosts_in_clouds(hosts, clouds),
+        )
+        interfaces = self._keep(
+            "interfaces",
+            [hosts, *told_of_clouds],
+            lambda: CloudNames(clouds, cloud_hosts.network_of_own),
         )
         places = self._keep(
             "places",
@@ -168,6 +173,9 @@ class Names:
             clouds,
             cloud_hosts,
             interfaces,
+            self._keep(
+                "public", [own_addresses], lambda: PublicAddresses(own_addresses)
+            ),
             self.networks,
             self.systems,
         )

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ebpf_net.reducer.cloud_public import (
+    translations_from_outside,
+    with_public_addresses,
+)
 from ebpf_net.reducer.ingest import Received, last_ends, source_key
 from ebpf_net.reducer.keys import Int64, text_key
 from ebpf_net.reducer.known import Known
@@ -67,9 +71,10 @@ def translate_rows(
     ``collectors`` has for each source what stands for its collector: several of one
     machine see namespaces of their own.
     """
-    told = known.tables["translations"]
+    told = translations_from_outside(known.tables["translations"], known.public)
     if not told.num_rows or not len(rows):
         return Translated(rows)
+    rows = with_public_addresses(rows, known.public)
     live = frozenset(collectors.get(source, source) for source in now.live)
     watched.note(rows, _of_each(rows.source, collectors), now.number, live)
     rows = _in_scopes(rows, known)
@@ -103,9 +108,11 @@ def keep_clusters_apart(
     That may have begun since a row was held or remembered: memory then knows its key in
     the new scope, too. Where clusters cease to share, memory is as it was.
     """
+    numbers = recent_windows(now)
+    before = parts_of(memory.clients, numbers), parts_of(memory.stood_in, numbers)
+    rows = with_public_addresses(rows, known.public, *before)
     if not known.shares_addresses and not rows.int64("scope").any():
         return rows
-    numbers = recent_windows(now)
     parts = [
         *parts_of(memory.clients, numbers),
         *parts_of(memory.stood_in, numbers),

@@ -32,9 +32,15 @@ class Verdict(IntEnum):
     COUNTS = 2
 
 
+PUBLIC = "public_address_low"
+"""The column with the own end as others see it; its first half is 0 as of all IPv4."""
 _ADDED: Columns = (
     ("outer_address_high", "int64"),  # the client as the server sees it; 0: as it is
     ("outer_address_low", "int64"),
+    (
+        PUBLIC,
+        "int64",
+    ),  # own end as the other one sees it, see cloud_public.py; 0: as is
     ("scope", "int64"),  # only rows of one are of one connection, see scopes.py
     ("verdict", "int8"),  # a Verdict
 )
@@ -73,6 +79,13 @@ class Rows:
         edges = self.edges.set_column(index, self.edges.schema.field(index), zeros)
         return replace(self, edges=edges)
 
+    def with_public(self, public: Int64) -> Rows:
+        """Return the rows with other public addresses of their own ends."""
+        index = self.edges.schema.get_field_index(PUBLIC)
+        field = self.edges.schema.field(index)
+        edges = self.edges.set_column(index, field, pa.array(public))
+        return replace(self, edges=edges)
+
     @cached_property
     def is_client(self) -> Bool:
         """Which rows are a client's; an unknown role is settled by the ports."""
@@ -87,7 +100,10 @@ class Rows:
 
     @cached_property
     def addresses(self) -> Addresses:
-        """Addresses of client and server, as the server sees them."""
+        """Addresses of client and server as the server sees them.
+
+        That of an instance that a cloud has given a public one may be that one.
+        """
         local_high, local_low = (
             self.int64("local_address_high"),
             self.int64("local_address_low"),
@@ -97,6 +113,10 @@ class Rows:
             self.int64("remote_address_low"),
         )
         client = self.is_client
+        public = self.int64(PUBLIC)
+        if public.any():
+            local_high = np.where(public != 0, 0, local_high)
+            local_low = np.where(public != 0, public, local_low)
         outer_high = self.int64("outer_address_high")
         outer_low = self.int64("outer_address_low")
         client_high = np.where(client, local_high, remote_high)

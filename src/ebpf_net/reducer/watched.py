@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ebpf_net.reducer.keys import Bool, Int64, combine
 from ebpf_net.reducer.memory import find, is_in
-from ebpf_net.reducer.rows import Rows
+from ebpf_net.reducer.rows import PUBLIC, Rows
 
 _MOST = 200_000
 _KEEP_WINDOWS = 360
@@ -31,7 +31,8 @@ class Watched:
     def note(self, rows: Rows, host: Int64, window: int, live: frozenset[int]) -> None:
         """Learn of a window's rows and their hosts; ``live`` still report."""
         own = [rows.int64(f"local_address_{half}") for half in ("high", "low")]
-        outer = np.flatnonzero(rows.is_client & (rows.int64("translation_id") != 0))
+        is_seen = (rows.int64("translation_id") != 0) | (rows.int64(PUBLIC) != 0)
+        outer = np.flatnonzero(rows.is_client & is_seen)
         ends = rows.addresses
         address = np.concatenate(
             [combine(*own), combine(ends.client_high[outer], ends.client_low[outer])]
