@@ -3,7 +3,8 @@
 Half of the hosts run clients, half servers; nine edges in ten are seen from both ends,
 the rest by one. Time is the CPU time of the process. The second window of each run is
 measured, as the first finds nothing in memory. ``state`` is what a window costs that is
-remembered and written after few windows and after many.
+remembered and written after few windows and after many. ``zones`` compares windows of
+hosts in zones: without telling of them, with bytes by zone, and with prices too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +23,15 @@ import pyarrow as pa
 from ebpf_net.intake.decode import DecodedBatch
 from ebpf_net.reducer.memory import Ends, Learned, Memory, known_keys
 from ebpf_net.reducer.pipeline import Reducer, ReducerOptions
+from ebpf_net.reducer.prices import parse_prices
 from ebpf_net.reducer.reference import References
 from ebpf_net.reducer.rows import no_rows
 from ebpf_net.reducer.state import State, StateWriter
 from ebpf_net.schema import EDGES, Protocol, Role, Sample
 from ebpf_net.testing.tables import START_NS, WINDOW_NS, make_header, make_table
 
+PRICES = Path(__file__).resolve().parents[1] / "deploy" / "prices" / "aws.yaml"
+ZONES = tuple(f"us-east-{region}{zone}" for region in (1, 2) for zone in "abc")
 WORKLOADS = 200
 PROCESSES = 2 * WORKLOADS  # of a host
 PAIRS = 5_000  # workloads that talk to one another
@@ -34,7 +40,11 @@ VOLUME = ("bytes_sent", "bytes_received", "packets_sent", "packets_received")
 
 
 def make_window(
-    rows: int, hosts: int, number: int, seed: int = 1
+    rows: int,
+    hosts: int,
+    number: int,
+    seed: int = 1,
+    zones: Sequence[str] = ("zone-1",),
 ) -> list[DecodedBatch]:
     """Make one batch a host; the same edges in each window, with other counts."""
     hosts = max(2, hosts // 2 * 2)
@@ -93,7 +103,8 @@ def make_window(
             "rtt_min_us": np.full(len(mine), 90),
             "rtt_max_us": np.full(len(mine), 5000),
         }
-        tables = reference_tables(host) if number == 0 else {}
+        zone = zones[host % len(zones)]
+        tables = reference_tables(host, zone) if number == 0 else {}
         tables["edges"] = pa.table(
             {name: columns[name].astype(kind) for name, kind in EDGES}
         )
@@ -112,12 +123,12 @@ def make_window(
     return batches
 
 
-def reference_tables(host: int) -> dict[str, pa.Table]:
+def reference_tables(host: int, zone: str) -> dict[str, pa.Table]:
     """Make a host's processes, each in its container."""
     return {
         "hosts": make_table(
             "hosts",
-            [{"host_id": f"host-{host}", "boot_id": f"boot-{host}", "zone": "zone-1"}],
+            [{"host_id": f"host-{host}", "boot_id": f"boot-{host}", "zone": zone}],
         ),
         "processes": make_table(
             "processes",
@@ -147,14 +158,22 @@ def reference_tables(host: int) -> dict[str, pa.Table]:
 
 
 def measure(
-    rows: int, hosts: int, levels: tuple[str, ...], windows: int
+    rows: int,
+    hosts: int,
+    levels: tuple[str, ...],
+    windows: int,
+    zones: Sequence[str] = ("zone-1",),
+    tell: str = "nothing",
 ) -> dict[str, object]:
     """Reduce some windows and return figures of the median one."""
-    reducer = Reducer(ReducerOptions(levels=levels, memory_limit="2GB"))
+    options = ReducerOptions(levels=levels, memory_limit="2GB", zones=tell != "nothing")
+    reducer = Reducer(options)
+    if tell == "prices":
+        reducer.tolls.use(parse_prices(PRICES.read_text()))
     spent, count, edges = [], 0, 0
     stages: dict[str, float] = {}
     for number in range(windows + 1):
-        batches = make_window(rows, hosts, number)
+        batches = make_window(rows, hosts, number, zones=zones)
         count = sum(batch.tables["edges"].num_rows for batch in batches)
         end = START_NS + (number + 1) * WINDOW_NS
         before = stage_seconds(reducer)
@@ -172,6 +191,8 @@ def measure(
         "rows": count,
         "hosts": hosts,
         "levels": list(levels),
+        "zones": len(zones),
+        "told": tell,
         "seconds": round(seconds, 4),
         "best_seconds": round(min(spent[1:]), 4),
         "first_window_seconds": round(spent[0], 4),
@@ -237,9 +258,15 @@ def main() -> int:
         )
         for rows in arguments.rows
     ]
+    most = max(arguments.rows)
+    hosts = min(arguments.hosts, max(2, most // 1000))
+    zones = [
+        measure(most, hosts, levels, arguments.windows, ZONES, tell)
+        for tell in ("nothing", "bytes", "prices")
+    ]
     state = [measure_state(100, windows) for windows in (60, 3600)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    figures = {"reducer": results, "state": state, "peak_rss_mb": peak}
+    figures = {"reducer": results, "zones": zones, "state": state, "peak_rss_mb": peak}
     print(json.dumps(figures, indent=2))
     return 0
 

@@ -144,29 +144,31 @@ class Tolls:
 
 
 class _Fits:
-    """Which rule fits which ends."""
+    """Which rule fits which ends, by what rules can ask of them."""
 
     def __init__(self, nodes: pa.Table, places: EndPlaces) -> None:
-        self._columns = {
-            label: distinct_texts(
-                places.regions if label == "region" else nodes.column(label)
-            )
-            for labels in _LABELS.values()
-            for label in labels
-        }
         kind, kinds = distinct_texts(nodes.column("resolution_type"))
-        named = [name == "NETWORK" for name in kinds.to_pylist()]
-        self._is_network = np.array(named, np.bool_)[kind]
+        is_network = np.array([one == "NETWORK" for one in kinds.to_pylist()], np.bool_)
+        codes, self._texts = {}, {}
+        for label in (label for labels in _LABELS.values() for label in labels):
+            texts = places.regions if label == "region" else nodes.column(label)
+            codes[label], values = distinct_texts(texts)
+            self._texts[label] = values.to_pylist()
+        network = codes["workload.name"]
+        codes["workload.name"] = np.where(is_network[kind], network, -1)
+        self._alike, first = encode(combine(*codes.values()))
+        self._codes = {label: one[first] for label, one in codes.items()}
         self._known: dict[tuple[str, Patterns], Bool] = {}
 
     def first_rule(
         self, rules: Sequence[Rule], traffic: Traffic, relation: Int64
     ) -> Int64:
         """Return the number of the first rule that fits each row, or -1."""
-        code, first = encode(combine(relation, traffic.source, traffic.dest))
+        source, dest = self._alike[traffic.source], self._alike[traffic.dest]
+        count = len(next(iter(self._codes.values())))
+        code, first = encode((relation * count + source) * count + dest)
+        source, dest, relation = source[first], dest[first], relation[first]
         found = np.full(len(first), _NO_RULE)
-        source, dest = traffic.source[first], traffic.dest[first]
-        relation = relation[first]
         for number, rule in enumerate(rules):
             fits = found == _NO_RULE
             if rule.relations:
@@ -178,19 +180,19 @@ class _Fits:
         return found[code]
 
     def _fit(self, name: str, patterns: Patterns) -> Bool:
-        """Tell which nodes fulfil a condition; an unknown value never does."""
+        """Tell which ends fulfil a condition; what is not known never does."""
         key = (name, patterns)
         if key not in self._known:
-            expression = re.compile("|".join(translate(one) for one in patterns))
-            fits = np.zeros(len(self._is_network), np.bool_)
+            expression = re.compile("|".join(map(translate, patterns)))
+            fits = np.zeros(len(next(iter(self._codes.values()))), np.bool_)
             for label in _LABELS[name]:
-                codes, values = self._columns[label]
                 matched = [
                     bool(text) and expression.match(text) is not None
-                    for text in values.to_pylist()
+                    for text in self._texts[label]
                 ]
-                fits |= np.array(matched, np.bool_)[codes]
-            self._known[key] = fits & self._is_network if name == "network" else fits
+                codes = self._codes[label]
+                fits |= np.array([*matched, False], np.bool_)[codes]
+            self._known[key] = fits
         return self._known[key]
 
 
