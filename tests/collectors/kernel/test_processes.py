@@ -1,8 +1,10 @@
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.world.waiting import wait_until
 
 from ebpf_net.collectors.kernel.processes import (
     ProcessTable,
@@ -14,7 +16,11 @@ START_FIELD = 21
 
 
 def own_start_ticks():
-    text = Path("/proc/self/stat").read_text()
+    return start_ticks("self")
+
+
+def start_ticks(pid):
+    text = Path(f"/proc/{pid}/stat").read_text()
     return int(text.rpartition(") ")[2].split()[START_FIELD - 2])
 
 
@@ -52,6 +58,27 @@ def test_a_process_has_one_row_with_its_program():
     observe(table, own_process())
     assert table.take_changes()["comm"] == []
     assert table.snapshot()["comm"] == ["pytest"]
+
+
+def test_a_process_that_runs_another_program_has_its_name():
+    table = ProcessTable()
+    command = ["sh", "-c", "read line; exec cat"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
+        file = f"/proc/{child.pid}/exe"
+        wait_until(lambda: "python" not in os.readlink(file), 10)
+        process = process_id(child.pid, start_ticks(child.pid) * 10_000_000)
+        observe(table, process, comm=b"sh")
+        shell = table.take_changes()["executable"]
+        observe(table, process, comm=b"renamed")
+        assert table.take_changes()["comm"] == []
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+        wait_until(lambda: os.readlink(file) not in shell, 10)
+        observe(table, process, comm=b"cat")
+        rows = table.take_changes()
+        assert (rows["comm"], rows["executable"]) == (["cat"], [os.readlink(file)])
+        observe(table, process, comm=b"sh")  # by a socket of before
+        assert table.take_changes()["comm"] == []
 
 
 @pytest.mark.parametrize(

@@ -78,9 +78,14 @@ class ProcessTable:
         """Make rows for the processes of edges that are new."""
         distinct, first = np.unique(process_ids, return_index=True)
         for process, position in zip(distinct.tolist(), first.tolist(), strict=True):
-            if process and process not in self._rows:
-                comm = bytes(comms[position]).split(b"\0")[0].decode(errors="replace")
+            if not process:
+                continue
+            comm = bytes(comms[position]).split(b"\0")[0].decode(errors="replace")
+            row = self._rows.get(process)
+            if row is None:
                 self._add(process, int(cgroup_ids[position]), comm)
+            elif row.comm != comm:
+                self._rename(process, row, comm)
 
     def sweep(self, in_use: Iterable[int]) -> None:
         """End a window: forget what no edge has spoken of for some windows."""
@@ -114,6 +119,14 @@ class ProcessTable:
         row = _Row(pid, cgroup_id, comm, self._executable(pid, process >> _PID_BITS))
         self._rows[process] = self._changed[process] = row
         self._last_seen[process] = self._window
+
+    def _rename(self, process: int, row: _Row, comm: str) -> None:
+        """Follow a process that runs another program now; not one that calls itself
+        something else, as the sockets that it had before keep its name of then."""
+        executable = self._executable(row.pid, process >> _PID_BITS)
+        if executable and executable != row.executable:
+            changed = replace(row, comm=comm, executable=executable)
+            self._rows[process] = self._changed[process] = changed
 
     def _remove(self, process: int) -> None:
         row = self._rows.pop(process)
