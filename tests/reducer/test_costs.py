@@ -182,10 +182,16 @@ def test_sum_over_edges_and_windows_is_exact(price, unit, windows) -> None:
     assert total == volume * rate.numerator // rate.denominator
 
 
-def test_absurd_volumes_end_at_a_bound() -> None:
-    tolls = tolls_of("egress: [{price: 100}]\n")
+@pytest.mark.parametrize(("price", "unit"), [("100", "GB"), ("99.999999", "GiB")])
+def test_absurd_volumes_end_at_a_bound(price: str, unit: str) -> None:
+    rule = f"[{{price: {price}}}]"
+    tolls = tolls_of(f"egress: {rule}\ningress: {rule}\n", unit)
     huge = (1 << 63) - 1
-    assert count(tolls, (0, 1, huge)) == {(0, 1, "cross_zone"): 10**17}
+    for _ in range(2):
+        assert count(tolls, (0, 1, huge), (0, 2, huge)) == {
+            (0, 1, "cross_zone"): 10**17,
+            (0, 2, "cross_region"): 10**17,
+        }
 
 
 def test_nothing_is_told_until_a_zone_is_known_and_then_always() -> None:

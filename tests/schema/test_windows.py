@@ -1,7 +1,14 @@
 import pyarrow as pa
 import pytest
 
-from ebpf_net.schema import AZ_LABELS, LEVEL_EDGES, LEVEL_SAMPLES, NODE_LABELS
+from ebpf_net.schema import (
+    AZ_LABELS,
+    LEVEL_EDGES,
+    LEVEL_SAMPLES,
+    NODE_LABELS,
+    Derived,
+    Sample,
+)
 
 
 @pytest.mark.parametrize("columns", [LEVEL_EDGES, LEVEL_SAMPLES])
@@ -17,3 +24,7 @@ def test_an_az_end_has_no_label_of_a_single_node():
     single |= {f"cloud.{one}.id" for one in ("subnet", "interface", "instance")}
     single |= {"cloud.tags"}
     assert set(NODE_LABELS) - set(AZ_LABELS) == single
+
+
+def test_no_collector_can_send_what_the_reducer_makes():
+    assert not {int(kind) for kind in Derived} & {int(kind) for kind in Sample}

@@ -25,6 +25,7 @@ from ebpf_net.zones import distinct_texts
 
 _NO_RULE = -1
 _MAX_COST = 10**17  # of an edge in a window, so that sums stay in 64 bits
+_MAX_VOLUME = 1 << 61  # of a window; no network has that
 
 _LABELS: Mapping[str, tuple[str, ...]] = {
     "provider": ("cloud.provider",),
@@ -128,6 +129,8 @@ class Tolls:
 
     def _charge(self, rate: Fraction, volume: Int64) -> Int64:
         """Return what each volume costs; their sum is exact but for what is carried."""
+        if float(volume.sum(dtype=np.float64)) > _MAX_VOLUME:
+            volume = np.minimum(volume, _MAX_VOLUME // len(volume))
         per_byte, rest = divmod(rate.numerator, rate.denominator)
         below = rate.denominator
         cost = np.full(len(volume), _MAX_COST)
