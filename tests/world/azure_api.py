@@ -96,7 +96,9 @@ class AzureWorld:
             self._certificate.certificate, self._certificate.key
         )
         self.url = f"https://localhost:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.01,), daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
@@ -204,7 +206,7 @@ class AzureWorld:
             return 403, _error("AuthorizationFailed", _refusal(call)), {}
         return *self._find(call, query), {}
 
-    def _find(self, call: Call, query: dict[str, str]) -> tuple[int, Item]:
+    def _find(self, call: Call, query: dict[str, str]) -> tuple[int, Item | str]:
         version = query.get("api-version", "")
         if version not in _versions(call):
             message = f"The api-version '{version}' is invalid."
@@ -213,7 +215,7 @@ class AzureWorld:
         with self._lock:
             single = self._single(path)
             if single is not None:
-                return 200, json.loads(json.dumps(single))
+                return 200, json.dumps(single)
             if not self._is_listing(path):
                 name = call.path.rpartition("/")[2]
                 message = f"The Resource '{name}' was not found."
@@ -234,15 +236,15 @@ class AzureWorld:
         known = [one["subscriptionId"] for one in self.listings["/subscriptions"]]
         return not subscription or subscription[0] in known
 
-    def _page(self, path: str, as_asked: str, query: dict[str, str]) -> Item:
+    def _page(self, path: str, as_asked: str, query: dict[str, str]) -> str:
         items = self.listings.get(path, [])
         first = int(query.get(_SKIP, 0))
         end = first + self.page_size
-        page: Item = {"value": json.loads(json.dumps(items[first:end]))}
+        page: Item = {"value": items[first:end]}
         if end < len(items):
             more = urlencode({"api-version": query["api-version"], _SKIP: end})
             page["nextLink"] = f"{self.url}{as_asked}?{more}"
-        return page
+        return json.dumps(page)
 
 
 def read_call(path: str) -> Call:

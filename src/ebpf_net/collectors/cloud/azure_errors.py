@@ -25,6 +25,7 @@ _FORBIDDEN, _NOT_FOUND, _TIMED_OUT, _TOO_MANY, _SERVER_ERROR = 403, 404, 408, 42
 _WRONG_TENANT = "InvalidAuthenticationTokenTenant"
 _ACTION = re.compile(r"perform (?:the )?action\(?s?\)? '([\w.-]+(?:/[\w*-]+)+)'", re.I)
 _MAX_REASON = 600
+_LONGEST_WAIT_SECONDS = 3600.0
 
 
 class NotFound(PartFailed):
@@ -78,13 +79,13 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float:
     """Return what the header Retry-After asks for, seconds or a date; 0: nothing."""
     text = headers.get("Retry-After", "")
     try:
-        return max(0.0, float(text))
+        seconds = float(text)
     except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return 0.0
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return 0.0
+    return min(max(0.0, seconds), _LONGEST_WAIT_SECONDS)
 
 
 def _read_error(body: bytes) -> tuple[str, str]:
