@@ -92,6 +92,12 @@ def repeat_datagrams(address: str, port: int, count: int) -> None:
         _sockets[0].sendto(b"x", (address, port))
 
 
+def send_bound(address: str, port: int, count: int, size: int) -> None:
+    """Send from the socket that ``bind_without_reading`` opened."""
+    for _ in range(count):
+        _sockets[-1].sendto(bytes(size), (address, port))
+
+
 def count_readable() -> int:
     """Read what the sockets of this worker hold, and return how many datagrams."""
     count = 0

@@ -55,3 +55,20 @@ def test_drops_are_counted_by_reason():
         Drop.OTHER,
     ]
     assert columns.samples["count"].tolist() == [5, 5, 1]
+
+
+def test_of_two_equal_ports_the_lower_address_is_the_client():
+    low, high, other = "10.0.0.1", "fd00::1", "10.0.0.2"
+    both_sent_first = {"role": 1, "local_port": 8301, "remote_port": 8301}
+    columns = reduce(
+        *udp_records(
+            both_sent_first | {"local_address": low, "remote_address": high},
+            both_sent_first | {"local_address": high, "remote_address": low},
+            both_sent_first | {"local_address": other, "remote_address": other},
+            both_sent_first | {"local_address": high, "remote_port": 53},
+        )
+    )
+    edges = columns.edges
+    assert edges["role"].tolist() == [1, 2, 1, 1]
+    assert edges["local_port"].tolist() == [0, 8301, 0, 0]
+    assert edges["remote_port"].tolist() == [8301, 0, 8301, 53]

@@ -17,7 +17,7 @@ from ebpf_net.collectors.kernel.edge_facts import (
 )
 from ebpf_net.collectors.kernel.processes import process_ids
 from ebpf_net.collectors.kernel.sample_counts import sample_codes
-from ebpf_net.schema import Drop, Protocol, Sample
+from ebpf_net.schema import Drop, Protocol, Role, Sample
 
 Records = npt.NDArray[Any]
 
@@ -43,18 +43,36 @@ def udp_facts(
         name: values[field].astype(np.int64) for name, field in _SUMS.items()
     }
     sums["drops"] = count32(values["drops"].sum(axis=1, dtype=np.int64))
+    ends = ends or ends_as_seen(keys)
+    roles = _roles(values, ends)
     return EdgeFacts(
-        key=_key(values, keep_client_port, ends or ends_as_seen(keys)),
+        key=_key(values, roles, keep_client_port, ends),
         sums=sums,
         samples=tuple(_drops(values, reason) for reason in Drop),
         sockets=keys["cookie"].astype(np.uint64),
     )
 
 
+def _roles(values: Records, ends: ConnectionEnds) -> Int64s:
+    """Return who is the client: the socket that began with a datagram of its own.
+
+    Both may have, where each is a server to the other, as with gossip and NTP. Their
+    ports are the same then, and the lower address is the client: both ends must agree.
+    """
+    near, far = (
+        [half.view(np.uint64) for half in halves]
+        for halves in (ends.local, ends.remote)
+    )
+    is_lower = (near[0] < far[0]) | ((near[0] == far[0]) & (near[1] < far[1]))
+    is_self = (near[0] == far[0]) & (near[1] == far[1])
+    are_peers = (ends.ports[0] == ends.ports[1]) & ~is_self
+    agreed = np.where(is_lower, Role.CLIENT, Role.SERVER)
+    return np.where(are_peers, agreed, values["role"]).astype(np.int64)
+
+
 def _key(
-    values: Records, keep_client_port: bool, ends: ConnectionEnds
+    values: Records, roles: Int64s, keep_client_port: bool, ends: ConnectionEnds
 ) -> tuple[Int64s, ...]:
-    roles = values["role"].astype(np.int64)
     return (
         *ends.local,
         *ends.remote,
