@@ -19,7 +19,7 @@ from ebpf_net.reducer.ends import encode
 from ebpf_net.reducer.keys import Bool, Int64, combine
 from ebpf_net.reducer.prices import Patterns, Prices, Rule
 from ebpf_net.reducer.rows import int64_column
-from ebpf_net.reducer.zones import EndPlaces
+from ebpf_net.reducer.zones import USER_NETWORK, EndPlaces
 from ebpf_net.schema import Derived
 from ebpf_net.zones import distinct_texts
 
@@ -151,7 +151,8 @@ class _Fits:
 
     def __init__(self, nodes: pa.Table, places: EndPlaces) -> None:
         kind, kinds = distinct_texts(nodes.column("resolution_type"))
-        is_network = np.array([one == "NETWORK" for one in kinds.to_pylist()], np.bool_)
+        named = [one == USER_NETWORK for one in kinds.to_pylist()]
+        is_network = np.array(named, np.bool_)
         codes, self._texts = {}, {}
         for label in (label for labels in _LABELS.values() for label in labels):
             texts = places.regions if label == "region" else nodes.column(label)

@@ -13,21 +13,24 @@ import pyarrow.compute as pc
 from ebpf_net.reducer.addresses import is_public
 from ebpf_net.reducer.ends import Int32
 from ebpf_net.reducer.keys import Bool, Int64
+from ebpf_net.reducer.resolve import Kind
 from ebpf_net.reducer.rows import Rows
 from ebpf_net.schema import ZoneRelation
 from ebpf_net.zones import Codes, Zones, distinct_texts, text_codes
 
 # What has been named by its address alone is where nobody knows: the zone of such an
 # end is its autonomous system's organisation.
-_NAMELESS, _USER_NETWORK = "IP", "NETWORK"
+_NAMELESS, USER_NETWORK = Kind.IP.name, Kind.NETWORK.name
 _UNKNOWN_ZONE = "(unknown)"
 
-_REGIONS_OF_ZONES = (
-    re.compile(
-        r"([a-z]{2}(?:-[a-z]+)+-\d+)(?:-[a-z]+-\d+|-wl\d?-[a-z]+-wlz-\d+)?[a-z]"
-    ),
-    re.compile(r"([a-z]+-[a-z]+\d+)-[a-z]"),
-    re.compile(r"([a-z]+\d?)-\d"),
+_REGIONS_OF_ZONES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"((?:af|ap|ca|cn|eu|il|me|mx|sa|us)(?:-[a-z]+)+-\d)(?:-[a-z]+-\d)?[a-z]",
+        r"((?:africa|asia|australia|europe|me|northamerica|southamerica|us)"
+        r"-[a-z]+\d+)-[a-z]",
+        r"((?=[a-z]*(?:north|south|east|west|central))[a-z]{6,}\d?)-\d",
+    )
 )
 """Zones as AWS, Google Cloud and Azure's Kubernetes name them."""
 
@@ -43,7 +46,7 @@ class EndPlaces:
         kind, kinds = distinct_texts(nodes.column("resolution_type"))
         in_cloud = self._provider >= 0
         nameless = _equal(kinds, _NAMELESS)[kind] & ~in_cloud
-        elsewhere = nameless | (_equal(kinds, _USER_NETWORK)[kind] & ~in_cloud)
+        elsewhere = nameless | (_equal(kinds, USER_NETWORK)[kind] & ~in_cloud)
         self._nameless = nameless
         self._is_told = ~unknown & ~elsewhere
         self.regions = _regions(nodes, zone, names, self._is_told)
