@@ -27,8 +27,10 @@ _REGIONS_OF_ZONES = tuple(
     re.compile(pattern)
     for pattern in (
         r"((?:af|ap|ca|cn|eu|il|me|mx|sa|us)(?:-[a-z]+)+-\d)(?:-[a-z]+-\d)?[a-z]",
-        r"((?:africa|asia|australia|europe|me|northamerica|southamerica|us)"
-        r"-[a-z]+\d+)-[a-z]",
+        (
+            r"((?:africa|asia|australia|europe|me|northamerica|southamerica|us)"
+            r"-[a-z]+\d+)-[a-z]"
+        ),
         r"((?=[a-z]*(?:north|south|east|west|central))[a-z]{6,}\d?)-\d",
     )
 )
