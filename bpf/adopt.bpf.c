@@ -172,11 +172,12 @@ int adopt_files(struct bpf_iter__task_file *context)
 	sk = socket->sk;
 	if (!sk)
 		return 0;
-	if (sk->sk_protocol == IPPROTO_TCP && filter_tcp)
+	/* Raw sockets have the protocol too, and nothing of what is read of TCP's. */
+	if (sk->sk_protocol == IPPROTO_TCP && socket->type == SOCK_STREAM && filter_tcp)
 		return adopt_tcp(sk, task);
 	if (sk->sk_protocol == IPPROTO_MPTCP && filter_tcp)
 		return report_mptcp_listener(sk, task);
-	if (sk->sk_protocol == IPPROTO_UDP && filter_udp)
+	if (sk->sk_protocol == IPPROTO_UDP && socket->type == SOCK_DGRAM && filter_udp)
 		adopt_udp(sk, task);
 	return 0;
 }

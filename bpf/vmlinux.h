@@ -74,6 +74,7 @@ enum {
 enum {
 	AF_INET = 2,
 	AF_INET6 = 10,
+	SOCK_STREAM = 1,
 	SOCK_DGRAM = 2,
 	IPPROTO_TCP = 6,
 	IPPROTO_UDP = 17,

@@ -169,3 +169,13 @@ def test_datagrams_sent_before_the_filter_was_told_do_not_exclude_a_socket() -> 
         keys, values = source.read_udp()
         sent = values[keys["remote_port"] == receiver.getsockname()[1]]
     assert sent["bytes_sent"].sum() == 100
+
+
+def test_a_raw_socket_for_tcp_is_no_connection() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
+        raw.connect(("127.0.0.3", 0))  # the kernel calls it established, too
+        with KernelSource(SourceOptions(udp=False)) as source:
+            records = Watch(source).adopt()
+            address = socket.inet_aton("127.0.0.3")
+            remote = [bytes(each)[12:] for each in records["remote_address"]]
+            assert address not in remote
