@@ -44,4 +44,5 @@ def test_endpoints_of_all_partitions_are_known():
 def test_nothing_is_kept_twice():
     loader = LeanLoader()
     first = loader.load_service_model("ec2", "service-2")
+    loader.load_service_model("ec2", "endpoint-rule-set-1")
     assert loader.load_service_model("ec2", "service-2") is first

@@ -73,11 +73,13 @@ class LeanLoader(Loader):  # type: ignore[misc]  # it has no types
         self, service_name: str, type_name: str, api_version: str | None = None
     ) -> Any:
         """Return one description of a service."""
-        model = super().load_service_model(service_name, type_name, api_version)
-        if type_name == _SERVICE_MODEL and service_name == _EC2:
-            model = _lean_model(model, _OPERATIONS)
-            _leave_members(model["shapes"])
-        self._cache.clear()  # the whole model is there, too
+        whole = super().load_service_model(service_name, type_name, api_version)
+        if type_name != _SERVICE_MODEL or service_name != _EC2:
+            return whole
+        for key in [key for key, value in self._cache.items() if value is whole]:
+            del self._cache[key]
+        model = _lean_model(whole, _OPERATIONS)
+        _leave_members(model["shapes"])
         return model
 
 

@@ -22,9 +22,9 @@ from ebpf_net.collectors.cloud.providers import Budget, PartFailed, PartKey
 from ebpf_net.collectors.cloud.records import Interface
 from ebpf_net.collectors.object_labels import AllowList
 
-PAGE_INTERFACES = 1000
+PAGE_INTERFACES = 500
 """As many as the API gives at once."""
-PAGE_INSTANCES = 500
+PAGE_INSTANCES = 100
 """A page is some MB of XML, and this many are parsed at once."""
 _IDS_AT_ONCE = 200
 _REFRESH_SECONDS = 600.0

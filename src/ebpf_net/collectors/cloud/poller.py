@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +13,8 @@ from ebpf_net.collectors.cloud.pace import CallCounter, CallPace, PaceOptions
 from ebpf_net.collectors.cloud.providers import Part, PartKey, Provider
 from ebpf_net.collectors.cloud.tasks import Task, Tasks
 from ebpf_net.collectors.free_memory import return_free_memory
+
+_TIDY_SECONDS = 20.0
 
 _Work = Callable[[CallPace], None]
 
@@ -55,6 +59,7 @@ class Poller:
         self._named: set[tuple[str, str]] = set()
         self._asked: set[PartKey] = set()
         self._polls = 0
+        self._tidy_at = 0.0
 
     def start(self) -> None:
         """Begin to ask."""
@@ -162,9 +167,19 @@ class Poller:
             else:
                 poll.abandon()
             self._name_account(part)
-            return_free_memory()
+            self._tidy()
         with self._lock:
             self._polls += 1
+
+    def _tidy(self) -> None:
+        """Give back what polls took; SDKs leave whole answers in cycles."""
+        with self._lock:
+            is_due = time.monotonic() >= self._tidy_at
+            if is_due:
+                self._tidy_at = time.monotonic() + _TIDY_SECONDS
+        if is_due:
+            gc.collect()
+        return_free_memory()
 
     def _name_account(self, part: Part) -> None:
         """Name an account when all its parts have been asked.
