@@ -49,8 +49,7 @@ def test_machines_of_a_scale_set_are_named(subscription, part, pace):
     machine, _ = subscription.set_machine(scale_set, 4, "10.0.0.9", "2")
     (found,) = part.fetch(pace)
     assert found.interface_id == (
-        "resourcegroups/shop/providers/microsoft.compute/virtualmachinescalesets/"
-        "workers/virtualmachines/4/networkinterfaces/nic"
+        "shop/virtualmachinescalesets/workers/virtualmachines/4/networkinterfaces/nic"
     )
     assert (found.name, found.role) == ("workers_4", "workers")
     assert found.instance_id == machine["properties"]["vmId"]

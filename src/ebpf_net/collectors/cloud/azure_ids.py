@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-_SUBSCRIPTIONS = "/subscriptions/"
+_LEADING = ["subscriptions", "resourcegroups", "providers"]
+_GROUP, _TYPE = 3, 6
 _SUBNETS = "/subnets/"
 
 
-def relative_id(resource_id: str) -> str:
-    """Return an id without its subscription, in lower case: the same for all spellings.
+def short_id(resource_id: str) -> str:
+    """Return what tells a resource from all others of its subscription.
 
-    ``resourcegroups/<group>/providers/<namespace>/<type>/<name>``
+    That is ``group/type/name`` in lower case, the same for all spellings; whole ids are
+    three times as long, and there is one in each row.
     """
-    lower = resource_id.lower()
-    if not lower.startswith(_SUBSCRIPTIONS):
-        return lower.lstrip("/")
-    return lower[len(_SUBSCRIPTIONS) :].partition("/")[2]
+    segments = resource_id.lower().strip("/").split("/")
+    if segments[::2][:3] != _LEADING:
+        return "/".join(segments)
+    return "/".join([segments[_GROUP], *segments[_TYPE:]])
 
 
 def names_within(resource_id: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from ebpf_net.collectors.cloud.at_hand import AZURE
 from ebpf_net.collectors.cloud.azure_errors import NotFound
-from ebpf_net.collectors.cloud.azure_ids import last_name, relative_id
+from ebpf_net.collectors.cloud.azure_ids import last_name, short_id
 from ebpf_net.collectors.cloud.azure_kept import Kept
 from ebpf_net.collectors.cloud.azure_owners import Target, read_target
 from ebpf_net.collectors.cloud.azure_session import Item
@@ -73,8 +73,8 @@ class NetworkInterfaces:
                 named = Machine(name=last_name(machine)) if machine else None
                 yield read_interface(
                     item,
-                    machines.get(relative_id(machine), named),
-                    targets.get(relative_id(_endpoint_id(item))),
+                    machines.get(short_id(machine), named),
+                    targets.get(short_id(_endpoint_id(item))),
                     lookup,
                 )
 
@@ -83,14 +83,14 @@ class NetworkInterfaces:
     ) -> dict[str, Machine]:
         """Return machines with those of a page that no listing has had yet."""
         found = {_machine_id(item) for item in page}
-        new = [one for one in found if one and relative_id(one) not in machines]
+        new = [one for one in found if one and short_id(one) not in machines]
         if not new or self._machines.is_lacking:
             return machines
         if len(new) > _ONE_BY_ONE:
             return self._machines.get(budget, _UNKNOWN_SECONDS)
         for machine_id in sorted(new):
             try:
-                machines[relative_id(machine_id)] = self._ask(budget, machine_id)
+                machines[short_id(machine_id)] = self._ask(budget, machine_id)
             except PartFailed as failure:
                 budget.do_without(failure)
         return machines
@@ -110,7 +110,7 @@ class NetworkInterfaces:
         self, budget: Budget, targets: dict[str, Target], page: list[Item]
     ) -> dict[str, Target]:
         found = {_endpoint_id(item) for item in page}
-        if all(relative_id(one) in targets for one in found if one):
+        if all(short_id(one) in targets for one in found if one):
             return targets
         if self._targets.is_lacking:
             return targets
@@ -122,7 +122,7 @@ class NetworkInterfaces:
         found: dict[str, Machine] = {}
         for page in self._subscription.pages(budget, _MACHINES, COMPUTE_VERSION):
             for item in page:
-                key = relative_id(item["id"])
+                key = short_id(item["id"])
                 machine = read_machine(item, self._subscription.allowed)
                 before = known.get(key)
                 # One object less, and interfaces share it.
@@ -131,7 +131,7 @@ class NetworkInterfaces:
 
     def _list_targets(self, budget: Budget, _: dict[str, Target]) -> dict[str, Target]:
         return {
-            relative_id(item["id"]): read_target(item)
+            short_id(item["id"]): read_target(item)
             for page in self._subscription.pages(
                 budget, "Microsoft.Network/privateEndpoints"
             )

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ebpf_net.collectors.cloud.at_hand import AZURE
 from ebpf_net.collectors.cloud.azure_errors import NotFound
-from ebpf_net.collectors.cloud.azure_ids import last_name, names_within, relative_id
+from ebpf_net.collectors.cloud.azure_ids import last_name, names_within, short_id
 from ebpf_net.collectors.cloud.azure_interfaces import COMPUTE_VERSION
 from ebpf_net.collectors.cloud.azure_kept import Kept
 from ebpf_net.collectors.cloud.azure_owners import role_of
@@ -138,7 +138,7 @@ class ScaleSets:
         self, set_id: str, budget: Budget, _: Mapping[str, str]
     ) -> Mapping[str, str]:
         return {
-            relative_id(item["id"]): properties_of(item).get("ipAddress") or ""
+            short_id(item["id"]): properties_of(item).get("ipAddress") or ""
             for page in self._pages(
                 budget, set_id, "publicIPAddresses", _NETWORK_VERSION
             )

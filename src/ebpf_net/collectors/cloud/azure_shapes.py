@@ -10,7 +10,7 @@ from ebpf_net.collectors.cloud.azure_ids import (
     group_of,
     last_name,
     network_of,
-    relative_id,
+    short_id,
 )
 from ebpf_net.collectors.cloud.azure_owners import (
     Target,
@@ -175,7 +175,9 @@ def read_application_gateway(item: Item, lookup: Lookup) -> Iterator[Interface]:
         zone = only_zone(item.get("zones"))
         record = _front_end(item, front["id"], [front], zone, lookup)
         if not record.network:
-            record = record._replace(network=network_of(network), subnet=network)
+            record = record._replace(
+                network=network_of(network), subnet=last_name(network)
+            )
         yield record
 
 
@@ -245,14 +247,14 @@ def _record(
     configurations = list(configurations or ())
     subnet = next((one for one in map(_subnet, configurations) if one), "")
     return Interface(
-        interface_id=relative_id(resource_id),
+        interface_id=short_id(resource_id),
         region=place.region,
         kind=kind,
         addresses=tuple(_addresses(configurations, lookup)),
         zone=place.zone,
         zone_id=place.zone_id,
         network=sys.intern(network_of(subnet)),
-        subnet=sys.intern(subnet),
+        subnet=sys.intern(last_name(subnet)),
     )
 
 

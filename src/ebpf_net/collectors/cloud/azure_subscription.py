@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from ebpf_net.collectors.cloud.azure_ids import relative_id
+from ebpf_net.collectors.cloud.azure_ids import short_id
 from ebpf_net.collectors.cloud.azure_kept import Kept
 from ebpf_net.collectors.cloud.azure_owners import owner_of_public
 from ebpf_net.collectors.cloud.azure_session import AzureSession, Item
@@ -67,14 +67,14 @@ class Subscription:
         for page in self.pages(budget, "Microsoft.Network/publicIPAddresses"):
             for item in page:
                 properties = properties_of(item)
-                texts[relative_id(item["id"])] = properties.get("ipAddress") or ""
+                texts[short_id(item["id"])] = properties.get("ipAddress") or ""
                 if owner_of_public(properties) is not None:
                     others.append(item)
         return PublicAddresses(texts, tuple(others))
 
     def _list_prefixes(self, budget: Budget, _: Mapping[str, str]) -> Mapping[str, str]:
         return {
-            relative_id(item["id"]): properties_of(item).get("ipPrefix") or ""
+            short_id(item["id"]): properties_of(item).get("ipPrefix") or ""
             for page in self.pages(budget, "Microsoft.Network/publicIPPrefixes")
             for item in page
         }
@@ -116,7 +116,7 @@ class SubscriptionLookup:
         """Return a public address, or nothing; see Lookup."""
         if not resource_id:
             return ""
-        key = relative_id(resource_id)
+        key = short_id(resource_id)
         if key in self._own:
             return self._own[key]
         kept = self._subscription.public_addresses
@@ -131,7 +131,7 @@ class SubscriptionLookup:
         """Return a range of public addresses, or nothing; see Lookup."""
         if not resource_id:
             return ""
-        key = relative_id(resource_id)
+        key = short_id(resource_id)
         kept = self._subscription.prefixes
         if self._prefixes is None:
             self._prefixes = kept.get(self._budget)
