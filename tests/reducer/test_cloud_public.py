@@ -167,6 +167,21 @@ def test_two_vpcs_with_equal_private_addresses_do_not_mix(order, sizes):
     assert reduced(hosts, [told], order) == +expected
 
 
+@pytest.mark.parametrize("windows", [1, 2])
+def test_address_of_two_vpcs_meets_a_server_in_a_third(windows):
+    third = "10.5.0.1"
+    hosts = {
+        "a": [(PRIVATE_A, "vpc-1", "")],
+        "c": [(PRIVATE_A, "vpc-2", "")],
+        "s": [(third, "vpc-3", "")],
+    }
+    sent = client_row(PRIVATE_A, third, 80, bytes_sent=5)
+    got = server_row(PRIVATE_A, third, 80, bytes_received=5)
+    told = {"a": ([sent], ()), "s": ([got], ())}
+    expected = {((f"a {PRIVATE_A}", f"s {third}"), "bytes"): 5 * windows}
+    assert reduced(hosts, [told] * windows) == expected
+
+
 def test_outsider_with_a_way_of_its_own_is_one_edge():
     """A public address that talks to the private one, not through the internet."""
     hosts = {"x": [], "b": [B_IS]}

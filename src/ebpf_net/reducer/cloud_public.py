@@ -16,7 +16,7 @@ from ebpf_net.reducer.addresses import is_mapped, is_public
 from ebpf_net.reducer.keys import Bool, Int64, combine
 from ebpf_net.reducer.lookups import Lookup
 from ebpf_net.reducer.memory import KnownKeys, find_ends
-from ebpf_net.reducer.rows import Rows, int64_column
+from ebpf_net.reducer.rows import PUBLIC, Rows, int64_column
 
 
 class PublicAddresses:
@@ -74,7 +74,8 @@ def with_public_addresses(
     chosen = chosen[~is_plain]
     seen = np.zeros(len(rows), np.int64)
     seen[chosen] = public[chosen]
-    return rows.with_public(seen)
+    is_known = np.array_equal(seen, rows.int64(PUBLIC))
+    return rows if is_known else rows.with_public(seen)
 
 
 def translations_from_outside(told: pa.Table, known: PublicAddresses) -> pa.Table:
