@@ -32,7 +32,8 @@ def test_unknown_command_is_one_line_and_a_hint():
     assert done.returncode == 1
     assert done.stderr == (
         "error: 'upp' is no command\n"
-        "hint: one of cloud-collector, k8s-collector, kernel-collector, preflight, reducer, up\n"
+        "hint: one of cloud-collector, k8s-collector, kernel-collector, preflight, "
+        "reducer, up\n"
     )
 
 

@@ -233,6 +233,18 @@ def test_internal_metrics_tell_what_came_of_questions_to_a_cloud(service):
     assert points["ebpf_net.collector.cloud_metadata", timeouts] == 3
 
 
+def test_internal_metrics_tell_how_often_a_clouds_api_was_called(service):
+    accept(service, snapshot())
+    header = make_header(0, status={"cloud.calls_last_hour": 1300})
+    accept(service, make_batch(header=header))
+    points = {
+        (point.name, point.labels[2:]): point.value
+        for point in service.metrics(end_of(0))
+    }
+    calls = (("count", "calls_last_hour"),)
+    assert points["ebpf_net.collector.cloud", calls] == 1300
+
+
 def test_collector_that_is_long_silent_has_no_metrics_any_more(service):
     accept(service, snapshot())
     accept(service, make_batch(header=make_header(0, status={"lost.ring_full": 3})))

@@ -246,6 +246,10 @@ def _status_points(header: BatchHeader) -> Iterator[InternalPoint]:
                 value,
                 (*labels, ("signal", signal), ("attach", attach)),
             )
+        elif kind == "cloud":
+            yield InternalPoint(
+                "ebpf_net.collector.cloud", value, (*labels, ("count", rest))
+            )
         elif kind == "cloud_metadata":
             yield InternalPoint(
                 "ebpf_net.collector.cloud_metadata", value, (*labels, ("result", rest))

@@ -130,6 +130,14 @@ INTERNAL_METRICS: tuple[InternalMetric, ...] = (
         "1: the signal is collected, by this attach type; 0: this kernel lacks it.",
     ),
     InternalMetric(
+        "ebpf_net.collector.cloud",
+        "1",
+        Kind.GAUGE,
+        ("collector", "host", "count"),
+        "What a cloud collector counts: API calls of the last hour (calls_last_hour), "
+        "those that were throttled, parts that fail now, rows and so on.",
+    ),
+    InternalMetric(
         "ebpf_net.collector.cloud_metadata",
         "1",
         Kind.SUM,
