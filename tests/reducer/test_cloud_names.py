@@ -120,6 +120,16 @@ def test_own_interface_adds_what_the_clouds_collector_knows(instance, account):
     assert own["resolution_type"] == "PROCESS"
 
 
+def test_own_interface_is_found_by_its_public_address_too(instance, account):
+    address = "2001:db8:1::10"  # of the instance itself, not translated
+    account.add("eni-own", VPC, [OWN], [address], tags='{"a":"b"}')
+    instance.tell(CLOUD, **account.tables)
+    row = client_row(address, "2001:db8:9::1", 80)
+    ((own, _),) = instance.name((HOST, row))
+    assert (own["cloud.interface.id"], own["cloud.tags"]) == ("eni-own", '{"a":"b"}')
+    assert (own["ip"], own["cloud.vpc.id"]) == (address, VPC)
+
+
 def test_role_then_name_then_kind_is_the_workload(instance):
     assert short(peer_of(instance, ELSEWHERE)) == ("far", "AWS")
     assert short(peer_of(instance, "10.0.0.9")) == ("nat_gateway", "AWS")

@@ -62,6 +62,15 @@ class CloudNames:
         zero = np.zeros(len(high), np.int64)
         return self._names.find(see(place, high, low, zero), span)
 
+    def find_own(self, network: Int64, high: Int64, low: Int64, span: Span) -> Int64:
+        """Return the interface with an address of a host that is in that VPC."""
+        found = self.find_in(network, high, low, span)
+        left = np.flatnonzero(found < 0)
+        zero = np.zeros(len(left), np.int64)
+        public = see(anywhere(len(left)), high[left], low[left], zero)
+        found[left] = self._names.find(public, span)
+        return found
+
     def find(self, asked: Asked, strangers: Bool, span: Span) -> Int64:
         """Return the interface that has each address, or NOBODY.
 

@@ -67,7 +67,7 @@ def _find_instances(found: Found, vpc: Int64, circle: Circle) -> None:
     found |= {"vpc": vpc, "instance": pick(hosts.instance, found["host"])}
     if circle.detail.addresses:
         address = found["high"], found["low"]
-        found["interface"] = known.interfaces.find_in(vpc, *address, circle.span)
+        found["interface"] = known.interfaces.find_own(vpc, *address, circle.span)
         own = host_address_key(found["host"], *address)
         found["own_address"] = hosts.own_address.find(own)
 
