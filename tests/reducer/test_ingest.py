@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 
 from ebpf_net.intake.batch import BatchHeader
-from ebpf_net.reducer.ingest import Clock, Timing, Windows, source_key
+from ebpf_net.reducer.ingest import (
+    RECONNECT_NS,
+    Clock,
+    Timing,
+    Windows,
+    source_key,
+)
 from ebpf_net.reducer.sources import Source
 from ebpf_net.testing.tables import START_NS, WINDOW_NS, make_batch, make_header
 
@@ -158,6 +164,42 @@ def test_what_was_closed_survives_a_restart():
     assert successor.whole_sources(FIRST, {}) == {source}
     assert successor.whole_sources(FIRST + 1, {}) == frozenset()
     assert successor.collectors["one"].last_received_ns == end_of(0)
+
+
+def restarted(*names: str) -> Windows:
+    """Return the windows of a reducer that these had told a first window before."""
+    windows = Windows(Timing())
+    for name in names:
+        put(windows, make_header(0, collector=name), end_of(0))
+    windows.due(end_of(0) + LATENESS_NS)
+    successor = Windows(Timing())
+    successor.from_json(windows.to_json())
+    return successor
+
+
+def test_after_a_restart_windows_wait_for_collectors_that_come_back():
+    windows = restarted("one", "two")
+    back_ns = end_of(3)
+    for window in (1, 2):
+        put(windows, make_header(window, collector="one"), back_ns)
+    assert windows.due(back_ns + RECONNECT_NS - 1) == []
+    later_ns = back_ns + SECOND_NS * 5
+    put(windows, make_header(1, collector="two"), later_ns)
+    assert [one.number for one in windows.due(later_ns)] == [FIRST + 1]
+    assert windows.due(later_ns + LATENESS_NS - 1) == []
+    (second,) = windows.due(later_ns + LATENESS_NS)
+    assert (second.number, second.late) == (FIRST + 2, False)
+
+
+def test_after_a_restart_windows_wait_no_longer_for_who_stays_away():
+    windows = restarted("one", "two")
+    back_ns = end_of(3)
+    put(windows, make_header(1, collector="one"), back_ns)
+    assert windows.next_close_ns() == back_ns + RECONNECT_NS
+    assert len(windows.due(back_ns + RECONNECT_NS)) == 1
+    put(windows, make_header(4, collector="one"), end_of(4))
+    put(windows, make_header(5, collector="one"), end_of(5))
+    assert len(windows.due(end_of(5))) == 2
 
 
 def test_clock_that_was_set_is_believed_at_once_and_a_slow_request_is_not_one():

@@ -21,6 +21,10 @@ from ebpf_net.reducer.sources import Source, restarted_sources, same_collectors
 CLOCK_TOLERANCE_NS = 50_000_000
 """Offsets below this are the network's delay rather than a wrong clock."""
 
+RECONNECT_NS = 15_000_000_000
+"""How long windows wait, after a restart, for collectors that were there before it: as
+long as collectors do at most before they try again."""
+
 _CLOCK_SAMPLES = 16
 
 
@@ -142,6 +146,8 @@ class Windows:
         self.last_closed: int | None = None
         self._pending: dict[int, Pending] = {}
         self._late: dict[int, Pending] = {}
+        self._awaited: set[str] = set()  # collectors not heard since the restart
+        self._settled_ns = 0  # no window closes before
 
     def window_of(self, header: BatchHeader) -> int:
         """Return the number of the window that a batch belongs to."""
@@ -164,6 +170,8 @@ class Windows:
             header.collector, Collector(header.collector, header.host)
         )
         collector.hear(header, received_ns, sent_ns)
+        if self._awaited:
+            self._await(header.collector, received_ns)
 
     def put(self, batch: DecodedBatch, received_ns: int) -> str:
         """Put a batch into its window; return why that cannot be, or ""."""
@@ -324,6 +332,8 @@ class Windows:
         for one in value["collectors"]:
             clock = Clock(deque(one["clock"], maxlen=_CLOCK_SAMPLES))
             self.collectors[one["name"]] = Collector(**{**one, "clock": clock})
+        if self.last_closed is not None:
+            self._awaited = self.live_collectors(self.last_closed)
 
     def forget(self, number: int, kept: set[str]) -> None:
         """Forget windows before this one, and all collectors but those kept."""
@@ -346,13 +356,30 @@ class Windows:
             frozenset(keys),
         )
 
+    def _await(self, name: str, now_ns: int) -> None:
+        """Note that a collector is heard while those of before a restart are awaited.
+
+        They come back one after the other. A window that closed meanwhile would lack
+        what the others tell: who is at the other end, and what counts.
+        """
+        if not self._settled_ns:
+            self._settled_ns = now_ns + RECONNECT_NS
+        self._awaited.discard(name)
+        if now_ns >= self._settled_ns:
+            self._awaited.clear()
+        elif not self._awaited:
+            self._settled_ns = min(self._settled_ns, now_ns + self.timing.lateness_ns)
+
     def _is_whole(self, length_ns: int) -> bool:
         return abs(length_ns - self.timing.window_ns) <= self.timing.window_ns // 100
 
     def _close_ns(self, number: int, pending: Pending) -> int:
         before = self.reported.get(number - 1)
-        if before and before <= pending.complete:
+        if before and before <= pending.complete and not self._awaited:
             return self.start_ns(number + 1)
+        return max(self._settled_ns, self._regular_close_ns(number, pending))
+
+    def _regular_close_ns(self, number: int, pending: Pending) -> int:
         regular = self.start_ns(number + 1) + self.timing.lateness_ns
         if pending.first_received_ns > regular:
             # After an outage all collectors send at about the same time, not in order.
