@@ -18,8 +18,6 @@ import numpy.typing as npt
 
 from ebpf_net.collectors.kernel.connection_ends import ConnectionEnds, true_ends
 from ebpf_net.collectors.kernel.conntrack import (
-    BEFORE_ALL,
-    NOT_FIRST,
     ConntrackTable,
     Listening,
     Outcome,
@@ -35,7 +33,7 @@ from ebpf_net.collectors.kernel.conntrack_opener import (
 )
 from ebpf_net.collectors.kernel.conntrack_reach import ConntrackReach
 from ebpf_net.collectors.kernel.network_namespaces import NetworkNamespaces
-from ebpf_net.collectors.kernel.records import TcpFlag
+from ebpf_net.collectors.kernel.translated_sockets import tcp_sockets, udp_sockets
 from ebpf_net.collectors.kernel.translation_signal import EVERYWHERE
 from ebpf_net.collectors.kernel.translations import (
     FORGET_AFTER_WINDOWS,
@@ -43,7 +41,6 @@ from ebpf_net.collectors.kernel.translations import (
     Table,
     TranslationTable,
 )
-from ebpf_net.schema import Protocol, Role
 
 Records = npt.NDArray[Any]
 
@@ -53,9 +50,6 @@ _TIDY_EVERY_WINDOWS = FORGET_AFTER_WINDOWS // 3
 _LOOK_HARDER_EVERY_WINDOWS = 60
 _KEEP_ENDED_NS = 30_000_000_000  # for sockets that outlive their connection's entry
 _ALWAYS = Nat.NFTABLES | Nat.IPTABLES | Nat.IPVS
-_ENDED = TcpFlag.CLOSED | TcpFlag.FAILED
-_TCP_SYN_SENT = 2  # include/net/tcp_states.h
-_END_OF_TIME = np.iinfo(np.uint64).max
 
 
 @dataclass(frozen=True)
@@ -142,21 +136,7 @@ class AddressTranslation:
         """Return the true ends of TCP_RECORD; None: all are as seen."""
         if not len(self._connections):
             return None
-        sockets = Sockets(
-            local=records["local_address"],
-            remote=records["remote_address"],
-            local_ports=records["local_port"],
-            remote_ports=records["remote_port"],
-            netns=records["netns"],
-            from_ns=records["time_ns"],
-            until_ns=records["time_ns"],
-            fresh_ns=self._began_after(records),
-            cookies=records["cookie"],
-            roles=roles.astype(np.uint8),
-            are_closing=(records["flags"] & _ENDED) != 0,
-            are_retried=_are_retried(records, roles),
-            protocol=Protocol.TCP,
-        )
+        sockets = tcp_sockets(records, roles, self._scanned_ns)
         return self._resolve(records, sockets)
 
     def resolve_udp(self, keys: Records, values: Records) -> ConnectionEnds | None:
@@ -164,21 +144,7 @@ class AddressTranslation:
         since_ns, self._udp_since_ns = self._udp_since_ns, self._monotonic_ns()
         if not len(self._connections):
             return None
-        sockets = Sockets(
-            local=keys["local_address"],
-            remote=keys["remote_address"],
-            local_ports=keys["local_port"],
-            remote_ports=keys["remote_port"],
-            netns=values["netns"],
-            from_ns=np.full(keys.size, since_ns, np.uint64),
-            until_ns=np.full(keys.size, _END_OF_TIME, np.uint64),
-            fresh_ns=np.full(keys.size, NOT_FIRST, np.uint64),
-            cookies=np.zeros(keys.size, np.uint64),
-            roles=values["role"],
-            are_closing=np.zeros(keys.size, np.bool_),
-            are_retried=np.zeros(keys.size, np.bool_),
-            protocol=Protocol.UDP,
-        )
+        sockets = udp_sockets(keys, values, since_ns)
         return self._resolve(keys, sockets)
 
     def end_window(self, in_use: Int64s) -> Table:
@@ -250,18 +216,6 @@ class AddressTranslation:
         for netns, place in list(self._places.items()):
             if netns in moved or not place.checked:
                 self._check(netns, place)
-
-    def _began_after(self, records: Records) -> npt.NDArray[np.uint64]:
-        """Return a time before the connections of first records began.
-
-        Those that were there at the last window's scan, after its look, had it there.
-        """
-        before_ns = records["connect_us"].astype(np.uint64) * 1000
-        scanned_ns = np.uint64(self._scanned_ns)
-        began_ns = scanned_ns - np.minimum(before_ns, scanned_ns)
-        began_ns[~_are_first(records)] = NOT_FIRST
-        began_ns[(records["flags"] & TcpFlag.ADOPTED) != 0] = BEFORE_ALL
-        return began_ns
 
     def _resolve(self, records: Records, sockets: Sockets) -> ConnectionEnds | None:
         translations, outcomes = self._connections.resolve(sockets, self._host)
@@ -413,22 +367,6 @@ class AddressTranslation:
             "address translation in some network namespace cannot be seen: %s",
             error.strerror or error,
         )
-
-
-def _are_first(records: Records) -> npt.NDArray[np.bool_]:
-    """Say which tell of new connections; no packet leaves where a port is in use."""
-    flags = records["flags"]
-    asks = ((flags & TcpFlag.FAILED) != 0) | (records["state"] == _TCP_SYN_SENT)
-    asks &= records["segments_sent"] > 0
-    first: npt.NDArray[np.bool_] = asks | ((flags & TcpFlag.OPENED) != 0)
-    return first
-
-
-def _are_retried(records: Records, roles: Int64s) -> npt.NDArray[np.bool_]:
-    retried: npt.NDArray[np.bool_] = (records["syn_timeouts"] > 0) & (
-        roles == Role.CLIENT
-    )
-    return retried
 
 
 def _stop_listening(place: _Place) -> None:
