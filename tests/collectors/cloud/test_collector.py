@@ -11,6 +11,7 @@ from ebpf_net.collectors.cloud.pace import PaceOptions
 from ebpf_net.collectors.cloud.poller import PollerOptions
 from ebpf_net.collectors.cloud.providers import PartFailed
 from ebpf_net.intake.batch import BatchKind
+from ebpf_net.intake.headers import MAX_NAME_LENGTH
 
 _OPTIONS = CollectorOptions(
     host="h",
@@ -87,11 +88,14 @@ def test_who_has_nothing_to_ask_says_so(part):
     run.stop()
 
 
-def test_a_long_list_of_accounts_becomes_a_short_name():
-    parts = [StaticPart("r") for _ in range(40)]
+@pytest.mark.parametrize("accounts", [7, 8, 40])
+def test_a_long_list_of_accounts_becomes_a_name_that_the_intake_takes(accounts):
+    parts = [StaticPart("r") for _ in range(accounts)]
     for number, one in enumerate(parts):
         one.key = one.key._replace(account=f"{number:012}")
     run = _Run(StaticProvider(*parts))
-    run.told.wait_for_status("cloud.parts", 40)
-    assert len(run.told.headers[0].collector) == len("cloud-") + 64
+    run.told.wait_for_status("cloud.parts", accounts)
+    name = run.told.headers[0].collector
+    assert len(name) <= MAX_NAME_LENGTH
+    assert len(name) == (len("cloud-") + 64 if accounts > 7 else 6 + 17 * accounts - 1)
     run.stop()

@@ -18,11 +18,12 @@ from ebpf_net.collectors.reference_windows import (
     ReferenceWindows,
     WindowOptions,
 )
+from ebpf_net.intake.headers import MAX_NAME_LENGTH
 
 _FIRST_SECONDS = 30.0
 """Waited for all to be asked; then what there is is told."""
 _END_SECONDS = 1.0
-_LONGEST_NAME = 200
+_PREFIX = "cloud-"
 RESTATED_WINDOWS = 60
 """All rows are told anew with each so manieth window: for who was displaced by another
 collector of the same account, which has ended since."""
@@ -66,7 +67,7 @@ class CloudCollector:
             self._wait_asked()
             if not self._pauses.stopped.is_set():
                 name = _name(self._poller.accounts()) or self._options.host
-                self._windows.tell(f"cloud-{name}", self._pauses)
+                self._windows.tell(_PREFIX + name, self._pauses)
         finally:
             self._poller.stop()
             self._poller.join(_END_SECONDS)
@@ -94,6 +95,6 @@ class CloudCollector:
 def _name(accounts: Iterable[tuple[str, str]]) -> str:
     """Return what tells a collector of these accounts from others."""
     name = ",".join(f"{provider}-{account}" for provider, account in sorted(accounts))
-    if len(name) <= _LONGEST_NAME:
+    if len(_PREFIX + name) <= MAX_NAME_LENGTH:
         return name
     return hashlib.sha256(name.encode()).hexdigest()

@@ -104,7 +104,8 @@ def _credentials(options: ProviderOptions, request: Request) -> tuple[Any, str]:
     """
     asks_metadata = options.here == GCP or _METADATA_VARIABLE in options.environment
     if not asks_metadata and not _has_file(options.environment):
-        raise DefaultCredentialsError("there is no file of them")
+        message = "there is no file of them"
+        raise DefaultCredentialsError(message)  # type: ignore[no-untyped-call]
     try:
         credentials, project = google.auth.default(scopes=_SCOPES, request=request)
     finally:
