@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ebpf_net.reducer.circumstances import Circumstances, Moment
 from ebpf_net.reducer.claims import Span
 from ebpf_net.reducer.engine import Engine
 from ebpf_net.reducer.enrichment import Circle, Detail, locate
 from ebpf_net.reducer.known import Names
-from ebpf_net.reducer.matching import Circumstances, Moment, match
+from ebpf_net.reducer.matching import match
 from ebpf_net.reducer.memory import Memory
 from ebpf_net.reducer.reference import Change, References
 from ebpf_net.reducer.rows import concat_rows, make_rows

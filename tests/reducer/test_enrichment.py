@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from ebpf_net.intake.decode import DecodedBatch
+from ebpf_net.reducer.circumstances import Circumstances, Moment
 from ebpf_net.reducer.claims import Span
 from ebpf_net.reducer.engine import Engine
 from ebpf_net.reducer.enrichment import Circle, Detail, distinct_nodes, locate
 from ebpf_net.reducer.known import Names
-from ebpf_net.reducer.matching import Circumstances, Moment, match
+from ebpf_net.reducer.matching import match
 from ebpf_net.reducer.memory import Memory
 from ebpf_net.reducer.pipeline import ClosedWindow, Reducer, ReducerOptions
 from ebpf_net.reducer.reference import Change, References

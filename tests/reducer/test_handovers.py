@@ -9,6 +9,7 @@ import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
+from ebpf_net.reducer.ingest import RECONNECT_NS
 from ebpf_net.reducer.pipeline import ClosedWindow, Reducer
 from ebpf_net.testing.tables import (
     START_NS,
@@ -49,8 +50,9 @@ def send(reducer: Reducer, part: Part, rows: Sequence[Row]) -> None:
     reducer.add(make_batch(rows, tables=tables, header=header), end_ns, end_ns)
 
 
-def close(reducer: Reducer, window: int) -> list[ClosedWindow]:
-    return reducer.close_windows(START_NS + (window + 1) * WINDOW_NS + LATENESS_NS)
+def close(reducer: Reducer, window: int, after_ns: int = 0) -> list[ClosedWindow]:
+    end_ns = START_NS + (window + 1) * WINDOW_NS
+    return reducer.close_windows(end_ns + LATENESS_NS + after_ns)
 
 
 def total_bytes(closed: Iterable[ClosedWindow]) -> int:
@@ -98,7 +100,7 @@ def reduce(windows: Sequence[Window], restart: bool = False) -> tuple[int, float
         if window.server is not None:
             row = server_row(CLIENT, SERVER, 80, bytes_received=window.server, open=1)
             send(reducer, Part("b", 1, begin, end), [row])
-        closed += close(reducer, number)
+        closed += close(reducer, number, RECONNECT_NS if restart else 0)
         if restart:
             state = reducer.state()
             reducer.close()

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ebpf_net.reducer.circumstances import Circumstances, Moment
 from ebpf_net.reducer.keys import text_key
-from ebpf_net.reducer.matching import Circumstances, Moment, count_gaps, match
+from ebpf_net.reducer.matching import count_gaps, match
 from ebpf_net.reducer.memory import Memory
 from ebpf_net.reducer.pipeline import Reducer, ReducerOptions
 from ebpf_net.reducer.rows import Rows, Verdict, concat_rows, make_rows

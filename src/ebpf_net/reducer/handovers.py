@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ebpf_net.reducer.circumstances import Circumstances
 from ebpf_net.reducer.keys import Bool, Int64
-from ebpf_net.reducer.matching import Circumstances
 from ebpf_net.reducer.memory import (
     RECENT_WINDOWS,
     KnownKeys,

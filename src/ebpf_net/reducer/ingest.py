@@ -13,9 +13,9 @@ from typing import Any
 
 from ebpf_net.intake.batch import BatchHeader
 from ebpf_net.intake.decode import DecodedBatch
+from ebpf_net.reducer.circumstances import Circumstances, Moment
 from ebpf_net.reducer.coverage import Coverage, Watcher, gap_ns
 from ebpf_net.reducer.keys import text_key
-from ebpf_net.reducer.matching import Circumstances, Moment
 from ebpf_net.reducer.sources import Source, restarted_sources, same_collectors
 
 CLOCK_TOLERANCE_NS = 50_000_000

@@ -11,6 +11,7 @@ from ebpf_net.intake.batch import BatchKind
 from ebpf_net.intake.decode import DecodedBatch
 from ebpf_net.intake.sink import Overloaded
 from ebpf_net.reducer.aggregation import Partial, partial
+from ebpf_net.reducer.circumstances import Circumstances, Moment
 from ebpf_net.reducer.claims import Span
 from ebpf_net.reducer.costs import Tolls
 from ebpf_net.reducer.counters import Counters, collector_points, overflow_points
@@ -27,7 +28,7 @@ from ebpf_net.reducer.ingest import (
 from ebpf_net.reducer.keys import Bool
 from ebpf_net.reducer.known import Names
 from ebpf_net.reducer.levels import Limits, final
-from ebpf_net.reducer.matching import Circumstances, Matched, Moment, count_gaps, match
+from ebpf_net.reducer.matching import Matched, count_gaps, match
 from ebpf_net.reducer.memory import RECENT_WINDOWS, Memory
 from ebpf_net.reducer.options import (
     ClosedWindow,

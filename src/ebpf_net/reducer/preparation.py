@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ebpf_net.reducer.circumstances import Circumstances, recent_windows
 from ebpf_net.reducer.cloud_public import (
     translations_from_outside,
     with_public_addresses,
@@ -13,10 +14,6 @@ from ebpf_net.reducer.cloud_public import (
 from ebpf_net.reducer.ingest import Received, last_ends, source_key
 from ebpf_net.reducer.keys import Int64, text_key
 from ebpf_net.reducer.known import Known
-from ebpf_net.reducer.matching import (
-    Circumstances,
-    recent_windows,
-)
 from ebpf_net.reducer.memory import Memory, parts_of
 from ebpf_net.reducer.rows import (
     SAMPLES_SCHEMA,
