@@ -83,7 +83,7 @@ class WindowOptions:
     host: str
     interval_seconds: float = 10.0
     restated_windows: int = 0
-    """All rows are told anew with each so manieth window; 0: never."""
+    """All rows are told anew after so many windows; 0: never."""
 
 
 class ReferenceWindows:

@@ -1,7 +1,5 @@
-import pytest
-
 from ebpf_net.collectors.cloud.gcp_names import InstanceGroups
-from ebpf_net.collectors.cloud.gcp_shapes import read_database, read_instance, time_ns
+from ebpf_net.collectors.cloud.gcp_shapes import read_database, read_instance
 from ebpf_net.collectors.cloud.records import address_range
 from ebpf_net.collectors.object_labels import AllowList
 
@@ -96,20 +94,6 @@ def test_addresses_are_those_since_the_last_start():
     (once,) = _read({}, creationTimestamp=created)
     (again,) = _read({}, creationTimestamp=created, lastStartTimestamp=started)
     assert again.attached_ns - once.attached_ns == 86_400 * 10**9
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("1970-01-01T00:00:01Z", 1),
-        ("1969-12-31T16:00:02.000-08:00", 2),
-        ("", 0),
-        (None, 0),
-        ("yesterday", 0),
-    ],
-)
-def test_times_are_of_any_zone(text, seconds):
-    assert time_ns(text) == seconds * 10**9
 
 
 def test_a_read_pool_has_the_addresses_of_its_nodes():

@@ -1,7 +1,8 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ebpf_net.collectors.cloud.records import AddressRange, address_range
+from ebpf_net.collectors.cloud.records import AddressRange, address_range, time_ns
 
 _MAPPED = 0xFFFF << 32
 
@@ -39,3 +40,17 @@ def test_what_is_no_address_is_none():
 def test_any_text_is_a_range_or_none(text):
     found = address_range(text, is_public=True)
     assert found is None or 0 <= found.prefix_length <= 128
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1970-01-01T00:00:01Z", 1),
+        ("1969-12-31T16:00:02.000-08:00", 2),
+        ("", 0),
+        (None, 0),
+        ("yesterday", 0),
+    ],
+)
+def test_times_are_of_any_zone(text, seconds):
+    assert time_ns(text) == seconds * 10**9

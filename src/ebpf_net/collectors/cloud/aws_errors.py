@@ -22,7 +22,12 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
 
-from ebpf_net.collectors.cloud.providers import Answer, CallFailed, PartFailed
+from ebpf_net.collectors.cloud.providers import (
+    Answer,
+    CallFailed,
+    PartFailed,
+    one_line,
+)
 
 _DENIED = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"})
 _THROTTLED = frozenset(
@@ -42,7 +47,6 @@ _THROTTLED = frozenset(
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _PERMISSION = re.compile(r"not authorized to perform:? ([\w-]+:\w+)")
 _TOO_MANY_REQUESTS, _SERVER_ERROR = 429, 500
-_MAX_REASON = 300
 
 
 def ask(permission: str, request: Callable[[], Answer]) -> Answer:
@@ -60,7 +64,7 @@ def ask(permission: str, request: Callable[[], Answer]) -> Answer:
         IncompleteReadError,
         ResponseParserError,
     ) as error:
-        raise CallFailed(_one_line(error)) from error
+        raise CallFailed(one_line(error)) from error
     except (
         NoCredentialsError,
         PartialCredentialsError,
@@ -68,9 +72,9 @@ def ask(permission: str, request: Callable[[], Answer]) -> Answer:
         SSOError,
         UnauthorizedSSOTokenError,
     ) as error:
-        raise PartFailed(f"no credentials: {_one_line(error)}") from error
+        raise PartFailed(f"no credentials: {one_line(error)}") from error
     except BotoCoreError as error:
-        raise PartFailed(_one_line(error)) from error
+        raise PartFailed(one_line(error)) from error
 
 
 def _of_answer(permission: str, error: ClientError) -> CallFailed | PartFailed:
@@ -78,7 +82,7 @@ def _of_answer(permission: str, error: ClientError) -> CallFailed | PartFailed:
     metadata = error.response.get("ResponseMetadata", {})
     code, message = str(details.get("Code", "")), str(details.get("Message", ""))
     status = metadata.get("HTTPStatusCode", 0)
-    reason = _one_line(f"{code}: {message}" if message else code)
+    reason = one_line(f"{code}: {message}" if message else code)
     if code in _THROTTLED or status == _TOO_MANY_REQUESTS:
         after = _retry_after(metadata.get("HTTPHeaders", {}))
         return CallFailed(reason, throttled=True, retry_after_seconds=after)
@@ -98,8 +102,3 @@ def _retry_after(headers: Mapping[str, Any]) -> float:
         return max(0.0, float(headers.get("retry-after", 0)))
     except ValueError:
         return 0.0
-
-
-def _one_line(error: object) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}..."

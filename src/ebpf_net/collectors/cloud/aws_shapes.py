@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple, TypedDict
 
-from ebpf_net.collectors.addresses import to_ns
 from ebpf_net.collectors.cloud.aws_owners import (
     UNNAMED_ROLES,
     Owner,
@@ -20,6 +18,7 @@ from ebpf_net.collectors.cloud.records import (
     Interface,
     Kind,
     address_range,
+    time_ns,
 )
 from ebpf_net.collectors.object_labels import AllowList
 
@@ -121,7 +120,7 @@ def read_interface(
         name=instance.name or own_name or _name_of_owner(owner, item),
         role=instance.role or own_role or owner.role,
         tags=_merge(instance.tags, allowed.to_json(tags)),
-        attached_ns=_time_ns(attachment.get("AttachTime", "")),
+        attached_ns=time_ns(attachment.get("AttachTime", "")),
     )
 
 
@@ -158,14 +157,6 @@ def _addresses(item: NetworkInterface) -> Iterator[AddressRange]:
             found = address_range(text, is_public=is_public)
             if found is not None:
                 yield found
-
-
-def _time_ns(text: str) -> int:
-    """Return an ISO 8601 time; 0: it is none."""
-    try:
-        return to_ns(datetime.fromisoformat(text))
-    except ValueError:
-        return 0
 
 
 def _tags(tags: Sequence[Tag]) -> dict[str, str]:

@@ -18,13 +18,17 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
-from ebpf_net.collectors.cloud.providers import Answer, CallFailed, PartFailed
+from ebpf_net.collectors.cloud.providers import (
+    Answer,
+    CallFailed,
+    PartFailed,
+    one_line,
+)
 
 OK, UNAUTHORIZED = 200, 401
 _FORBIDDEN, _NOT_FOUND, _TIMED_OUT, _TOO_MANY, _SERVER_ERROR = 403, 404, 408, 429, 500
 _WRONG_TENANT = "InvalidAuthenticationTokenTenant"
 _ACTION = re.compile(r"perform (?:the )?action\(?s?\)? '([\w.-]+(?:/[\w*-]+)+)'", re.I)
-_MAX_REASON = 600
 _LONGEST_WAIT_SECONDS = 3600.0
 
 
@@ -42,11 +46,11 @@ def ask(request: Callable[[], Answer]) -> Answer:
         IncompleteReadError,
         DecodeError,
     ) as error:
-        raise CallFailed(_one_line(error)) from error
+        raise CallFailed(one_line(error)) from error
     except ClientAuthenticationError as error:
-        raise PartFailed(f"no credentials: {_one_line(error)}") from error
+        raise PartFailed(f"no credentials: {one_line(error)}") from error
     except AzureError as error:
-        raise PartFailed(_one_line(error)) from error
+        raise PartFailed(one_line(error)) from error
 
 
 def failure_of(
@@ -58,7 +62,7 @@ def failure_of(
     ``Microsoft.Network/networkInterfaces/read``.
     """
     code, message = _read_error(body)
-    reason = _one_line(f"{code}: {message}" if message else code or f"status {status}")
+    reason = one_line(f"{code}: {message}" if message else code or f"status {status}")
     after = retry_after_seconds(headers)
     if status == _TOO_MANY:
         return CallFailed(reason, throttled=True, retry_after_seconds=after)
@@ -98,8 +102,3 @@ def _read_error(body: bytes) -> tuple[str, str]:
     if not isinstance(error, dict):
         return "", ""
     return str(error.get("code") or ""), str(error.get("message") or "")
-
-
-def _one_line(error: object) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}..."

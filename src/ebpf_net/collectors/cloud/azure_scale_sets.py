@@ -22,7 +22,7 @@ from ebpf_net.collectors.cloud.azure_shapes import (
     id_in,
     only_zone,
     properties_of,
-    read_set_interface,
+    read_interface_of,
 )
 from ebpf_net.collectors.cloud.azure_subscription import (
     Subscription,
@@ -115,7 +115,7 @@ class ScaleSets:
                 number = _number(item)
                 own = machines.get(number) or _unlisted(scale_set, number)
                 machine = scale_set.machine._replace(**own._asdict())
-                yield read_set_interface(item, scale_set.location, machine, lookup)
+                yield read_interface_of(machine, item, scale_set.location, lookup)
 
     def _list_machines(
         self, set_id: str, budget: Budget, known: dict[str, _Own]

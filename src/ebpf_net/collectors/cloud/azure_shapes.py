@@ -114,7 +114,7 @@ def read_interface(
     name = item.get("name") or last_name(item["id"])
     properties = properties_of(item)
     if machine is not None:
-        record = _of_machine(item, item.get("location") or "", machine, lookup)
+        record = read_interface_of(machine, item, item.get("location") or "", lookup)
         return record._replace(tags=lookup.allowed.to_json(tags)) if tags else record
     endpoint = last_name(id_in(properties, "privateEndpoint"))
     service = last_name(id_in(properties, "privateLinkService"))
@@ -132,16 +132,10 @@ def read_interface(
     )._replace(name=endpoint or name, role=role, tags=lookup.allowed.to_json(tags))
 
 
-def read_set_interface(
-    item: Item, location: str, machine: Machine, lookup: Lookup
+def read_interface_of(
+    machine: Machine, item: Item, location: str, lookup: Lookup
 ) -> Interface:
-    """Return the record of an interface of a scale set's machine."""
-    return _of_machine(item, location, machine, lookup)
-
-
-def _of_machine(
-    item: Item, location: str, machine: Machine, lookup: Lookup
-) -> Interface:
+    """Return the record of an interface of a machine."""
     return _record(
         item["id"],
         place_of(location, machine.zone, lookup),

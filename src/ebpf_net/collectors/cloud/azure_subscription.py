@@ -13,7 +13,7 @@ from ebpf_net.collectors.cloud.azure_shapes import properties_of
 from ebpf_net.collectors.cloud.providers import Budget
 from ebpf_net.collectors.object_labels import AllowList
 
-NETWORK_VERSION = "2024-05-01"
+_NETWORK_VERSION = "2024-05-01"
 _LOCATIONS_VERSION = "2022-12-01"
 _LOCATIONS_PERMISSION = "Microsoft.Resources/subscriptions/locations/read"
 _PREFIX_SECONDS = 600.0
@@ -51,7 +51,7 @@ class Subscription:
         )
 
     def pages(
-        self, budget: Budget, kind: str, version: str = NETWORK_VERSION
+        self, budget: Budget, kind: str, version: str = _NETWORK_VERSION
     ) -> Iterator[list[Item]]:
         """Yield all resources of a type: ``Microsoft.Network/loadBalancers``."""
         path = f"/subscriptions/{self.subscription_id}/providers/{kind}"

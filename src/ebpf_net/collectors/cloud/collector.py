@@ -25,7 +25,7 @@ _FIRST_SECONDS = 30.0
 _END_SECONDS = 1.0
 _PREFIX = "cloud-"
 RESTATED_WINDOWS = 60
-"""All rows are told anew with each so manieth window: for who was displaced by another
+"""After so many windows all rows are told anew: for who was displaced by another
 collector of the same account, which has ended since."""
 
 

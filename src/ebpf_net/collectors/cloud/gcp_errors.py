@@ -14,7 +14,12 @@ from googleapiclient.errors import (  # type: ignore[import-untyped]  # it has n
 )
 from httplib2 import HttpLib2Error  # type: ignore[import-untyped]  # it has no types
 
-from ebpf_net.collectors.cloud.providers import Answer, CallFailed, PartFailed
+from ebpf_net.collectors.cloud.providers import (
+    Answer,
+    CallFailed,
+    PartFailed,
+    one_line,
+)
 
 _THROTTLED = frozenset(
     {
@@ -36,7 +41,6 @@ _PERMISSION = re.compile(
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
 _UNAUTHORIZED, _FORBIDDEN, _TIMEOUT, _TOO_MANY = 401, 403, 408, 429
 _SERVER_ERROR = 500
-_MAX_REASON = 300
 
 
 class Refused(Exception):
@@ -59,16 +63,16 @@ def ask(permission: str, request: Callable[[], Answer]) -> Answer:
     except Refused as error:
         raise _of_answer(permission, error) from error
     except (TransportError, HttpLib2Error, HTTPException, OSError) as error:
-        raise CallFailed(_one_line(error)) from error
+        raise CallFailed(one_line(error)) from error
     except GoogleAuthError as error:
-        reason = _one_line(error.args[0] if error.args else error)
+        reason = one_line(error.args[0] if error.args else error)
         if error.retryable:
             raise CallFailed(f"no token: {reason}") from error
         raise PartFailed(f"no credentials: {reason}") from error
     except ValueError as error:
-        raise CallFailed(f"it is no JSON: {_one_line(error)}") from error
+        raise CallFailed(f"it is no JSON: {one_line(error)}") from error
     except Error as error:
-        raise PartFailed(_one_line(error)) from error
+        raise PartFailed(one_line(error)) from error
 
 
 def _of_answer(permission: str, error: Refused) -> CallFailed | PartFailed:
@@ -78,7 +82,7 @@ def _of_answer(permission: str, error: Refused) -> CallFailed | PartFailed:
     details = list(_details(body))
     reasons = {str(one.get("reason", "")) for one in details}
     reasons.add(str(body.get("status", "")))
-    text = _one_line(f"{status} {message}")
+    text = one_line(f"{status} {message}")
     after = _retry_after(error.headers, details)
     if status == _TOO_MANY or (status == _FORBIDDEN and reasons & _THROTTLED):
         return CallFailed(text, throttled=True, retry_after_seconds=after)
@@ -128,8 +132,3 @@ def _retry_after(headers: Mapping[str, str], details: list[Mapping[str, Any]]) -
     except ValueError:
         delays = (_SECONDS.fullmatch(str(one.get("retryDelay"))) for one in details)
         return max((float(delay.group(1)) for delay in delays if delay), default=0.0)
-
-
-def _one_line(error: object) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}..."

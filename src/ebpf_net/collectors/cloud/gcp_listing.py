@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ebpf_net.collectors.cloud.gcp_errors import ask
+from ebpf_net.collectors.cloud.gcp_names import last_of
 from ebpf_net.collectors.cloud.gcp_session import COMPUTE, SQL, GcpSession
 from ebpf_net.collectors.cloud.providers import Budget, CallFailed, PartFailed
 
@@ -49,14 +50,14 @@ class Lister:
         silent: set[str] = set()
         call = _Call(COMPUTE, name, "aggregatedList", f"compute.{name}.list")
         for page in self._pages(budget, call, request):
-            silent.update(map(_last, page.get("unreachables", ())))
+            silent.update(map(last_of, page.get("unreachables", ())))
             if _is_unreachable(page) and not silent:
                 silent.add("some")
             for scope, scoped in page.get("items", {}).items():
                 if _is_unreachable(scoped):
-                    silent.add(_last(scope))
+                    silent.add(last_of(scope))
                 for item in scoped.get(name, ()):
-                    yield _last(scope), item
+                    yield last_of(scope), item
         _check_all_answered(call.operation, silent)
 
     def databases(self, budget: Budget, fields: str) -> Iterator[Item]:
@@ -140,7 +141,3 @@ def _enumerate(names: Sequence[str]) -> str:
     more = len(names) - _MAX_NAMED
     text = ", ".join(names[:_MAX_NAMED])
     return f"{text} and {more} more" if more > 0 else text
-
-
-def _last(path: str) -> str:
-    return path.rpartition("/")[2]

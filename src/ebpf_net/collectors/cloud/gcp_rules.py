@@ -11,8 +11,12 @@ from ebpf_net.collectors.cloud.gcp_names import (
     role_of_description,
     router_of,
 )
-from ebpf_net.collectors.cloud.gcp_shapes import time_ns
-from ebpf_net.collectors.cloud.records import Interface, Kind, address_range
+from ebpf_net.collectors.cloud.records import (
+    Interface,
+    Kind,
+    address_range,
+    time_ns,
+)
 from ebpf_net.collectors.object_labels import AllowList
 
 Item = Mapping[str, Any]

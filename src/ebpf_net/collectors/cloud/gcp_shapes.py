@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any
 
-from ebpf_net.collectors.addresses import to_ns
 from ebpf_net.collectors.cloud.gcp_names import (
     InstanceGroups,
     last_of,
@@ -20,6 +18,7 @@ from ebpf_net.collectors.cloud.records import (
     Interface,
     Kind,
     address_range,
+    time_ns,
 )
 from ebpf_net.collectors.object_labels import AllowList
 
@@ -97,14 +96,6 @@ def read_database(item: Item, allowed: AllowList) -> Interface:
         tags=allowed.to_json(settings.get("userLabels") or {}),
         attached_ns=time_ns(item.get("createTime")),
     )
-
-
-def time_ns(text: str | None) -> int:
-    """Return a time such as ``2026-01-31T12:00:00.000-07:00``; 0 if it is none."""
-    try:
-        return to_ns(datetime.fromisoformat(text or ""))
-    except ValueError:
-        return 0
 
 
 def _addresses(nic: Item) -> Iterator[AddressRange]:

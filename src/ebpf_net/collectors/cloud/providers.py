@@ -13,6 +13,7 @@ from ebpf_net.collectors.cloud.records import Interface
 from ebpf_net.collectors.object_labels import AllowList
 
 Answer = TypeVar("Answer")
+_MAX_REASON = 600
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,12 @@ class CallFailed(Exception):
         """There were too many calls: the rate of calls is lowered, too."""
         self.retry_after_seconds = retry_after_seconds
         """What the provider asks for; 0: it does not say."""
+
+
+def one_line(error: object) -> str:
+    """Return what an error says as a reason: one line of some length."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}..."
 
 
 class Budget(Protocol):

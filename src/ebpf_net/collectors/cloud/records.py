@@ -5,11 +5,12 @@ Records live only until the rows made of them are compared with those of the las
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from ipaddress import ip_network
 from typing import NamedTuple
 
-from ebpf_net.collectors.addresses import parse_address
+from ebpf_net.collectors.addresses import parse_address, to_ns
 
 _BITS = 128
 _IPV4_BITS = 32
@@ -86,3 +87,11 @@ def address_range(text: str, *, is_public: bool) -> AddressRange | None:
     assert halves is not None
     outer = _BITS - (_IPV4_BITS if network.version == 4 else _BITS)
     return AddressRange(*halves, outer + network.prefixlen, is_public)
+
+
+def time_ns(text: str | None) -> int:
+    """Return a time such as ``2026-01-31T12:00:00.000-07:00``; 0 if it is none."""
+    try:
+        return to_ns(datetime.fromisoformat(text or ""))
+    except ValueError:
+        return 0
