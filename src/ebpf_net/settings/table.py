@@ -179,7 +179,7 @@ class Settings:
     )
     agent_zone: str = _setting(
         "",
-        "Label: availability zone of this host.",
+        "Label: availability zone of this host, instead of what its cloud says.",
         _COLLECTORS,
         variable="EBPF_NET_AGENT_ZONE",
     )
@@ -354,7 +354,7 @@ class Settings:
     )
     max_edges: int = _setting(
         100_000,
-        "Edges a collector keeps; the rest becomes one overflow edge.",
+        "Edges a collector keeps; the rest is summed without the other end.",
         _COLLECTORS,
         values.count,
         variable="EBPF_NET_MAX_EDGES",
