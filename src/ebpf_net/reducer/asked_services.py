@@ -9,7 +9,7 @@ from ebpf_net.reducer.ends import Circle, Found, Int32, encode
 from ebpf_net.reducer.keys import Int64, combine
 from ebpf_net.reducer.lookups import NOBODY, nobody, pick
 from ebpf_net.reducer.matching import Matched
-from ebpf_net.reducer.rows import Rows, int64_column
+from ebpf_net.reducer.rows import Rows, address_columns, int64_column
 
 
 def asked_services(
@@ -41,8 +41,7 @@ def asked_services(
                 np.where(own >= 0, own, place[first])
                 for own, place in zip(where, places, strict=True)
             ),
-            int64_column(table, "service_address_high"),
-            int64_column(table, "service_address_low"),
+            *address_columns(table, "service_address"),
             int64_column(table, "service_port") << 8 | int64_column(table, "protocol"),
         ),
         circle.span,

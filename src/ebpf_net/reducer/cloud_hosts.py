@@ -20,7 +20,7 @@ from ebpf_net.reducer.lookups import (
     text_codes,
 )
 from ebpf_net.reducer.places import host_address_key
-from ebpf_net.reducer.rows import int64_column
+from ebpf_net.reducer.rows import address_columns, int64_column
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ def _pairs(wanted: Int64, values: Int64) -> tuple[Int64, Int64]:
 
 
 def _keys(table: pa.Table, name: str, host: Int64, row: Int64) -> Int64:
-    halves = (int64_column(table, f"{name}_{half}")[row] for half in ("high", "low"))
-    return host_address_key(host, *halves)
+    high, low = address_columns(table, name)
+    return host_address_key(host, high[row], low[row])
 
 
 def _only(host: Int64, network: Int64, count: int) -> Int64:

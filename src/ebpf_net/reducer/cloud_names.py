@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import pyarrow as pa
 
 from ebpf_net.reducer.address_names import AddressNames, Asked, Held, Seen, see, ties
 from ebpf_net.reducer.addresses import WHOLE
@@ -25,7 +24,7 @@ from ebpf_net.reducer.places import (
     place_key,
     shared_addresses,
 )
-from ebpf_net.reducer.rows import int64_column
+from ebpf_net.reducer.rows import address_columns, int64_column
 
 
 class CloudNames:
@@ -39,7 +38,7 @@ class CloudNames:
         """``network_of_own`` has the VPC of each row of ``instance_addresses``."""
         network = clouds.network_of["addresses"]
         table = clouds["addresses"]
-        high, low = _pair(table, "address")
+        high, low = address_columns(table, "address")
         length = int64_column(table, "prefix_length")
         place, *ranges = _private(clouds, network_of_own)
         first_high, first_low, bits = ranges
@@ -96,15 +95,13 @@ def _private(clouds: Clouds, network_of_own: Int64) -> Iterator[Int64]:
     table, told = clouds["addresses"], clouds["instance_addresses"]
     yield np.concatenate([network[far], network_of_own[own]])
     for one, other in zip(
-        _pair(table, "address"), _pair(told, "private_address"), strict=True
+        address_columns(table, "address"),
+        address_columns(told, "private_address"),
+        strict=True,
     ):
         yield np.concatenate([one[far], other[own]])
     length = int64_column(table, "prefix_length")[far]
     yield np.concatenate([length, np.full(len(own), WHOLE, np.int64)])
-
-
-def _pair(table: pa.Table, name: str) -> tuple[Int64, Int64]:
-    return int64_column(table, f"{name}_high"), int64_column(table, f"{name}_low")
 
 
 def _any_port(seen: Seen) -> Seen:

@@ -16,14 +16,15 @@ from ebpf_net.reducer.addresses import is_mapped, is_public
 from ebpf_net.reducer.keys import Bool, Int64, combine
 from ebpf_net.reducer.lookups import Lookup
 from ebpf_net.reducer.memory import KnownKeys, find_ends
-from ebpf_net.reducer.rows import PUBLIC, Rows, int64_column
+from ebpf_net.reducer.rows import PUBLIC, Rows, address_columns, int64_column
 
 
 class PublicAddresses:
     """What ``cloud_instance_addresses`` of all sources say. Only IPv4 is translated."""
 
     def __init__(self, told: pa.Table) -> None:
-        private, public = _pair(told, "private_address"), _pair(told, "public_address")
+        private = address_columns(told, "private_address")
+        public = address_columns(told, "public_address")
         chosen = np.flatnonzero(is_mapped(*public) & is_mapped(*private))
         source = int64_column(told, "source")[chosen]
         private_low, public_low = private[1][chosen], public[1][chosen]
@@ -59,7 +60,7 @@ def with_public_addresses(
     if not len(known) or not len(rows):
         return rows
     plain = rows.with_public(np.zeros(len(rows), np.int64))
-    public = known.of(rows.source, *_pair(rows.edges, "local_address"))
+    public = known.of(rows.source, *address_columns(rows.edges, "local_address"))
     chosen = np.flatnonzero(public)
     chosen = chosen[_sees_public(plain, chosen)]
     if not len(chosen):
@@ -86,7 +87,7 @@ def translations_from_outside(told: pa.Table, known: PublicAddresses) -> pa.Tabl
     for name, beyond in (("outer", "server"), ("service", "client")):
         low = int64_column(told, f"{name}_address_low")
         public = known.of(source, int64_column(told, f"{name}_address_high"), low)
-        seen = (public != 0) & is_public(*_pair(told, f"{beyond}_address"))
+        seen = (public != 0) & is_public(*address_columns(told, f"{beyond}_address"))
         place = told.schema.get_field_index(f"{name}_address_low")
         changed = pa.array(np.where(seen, public, low))
         told = told.set_column(place, told.schema.field(place), changed)
@@ -107,7 +108,3 @@ def _meet(rows: Rows, chosen: Int64) -> Bool:
     other = own[chosen] ^ 1
     there = own[Lookup(other).find(own) >= 0]
     return Lookup(there).find(other) >= 0
-
-
-def _pair(table: pa.Table, name: str) -> tuple[Int64, Int64]:
-    return int64_column(table, f"{name}_high"), int64_column(table, f"{name}_low")

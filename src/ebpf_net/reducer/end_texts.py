@@ -27,6 +27,7 @@ class EndTexts:
         self._found, self._tables = found, tables
         self._count = len(found["about"])
         self._kept: dict[str, Texts] = {}
+        self._constant: dict[str, Texts] = {}
         self._present = {
             name for name in READS if name in found and (found[name] >= 0).any()
         }
@@ -109,9 +110,9 @@ class EndTexts:
 
     def all(self, text: str) -> Texts:
         """Return the same text for all ends."""
-        if text not in self._kept:
-            self._kept[text] = pa.repeat(_text(text), self._count)
-        return self._kept[text]
+        if text not in self._constant:
+            self._constant[text] = pa.repeat(_text(text), self._count)
+        return self._constant[text]
 
     def addresses(self) -> Texts:
         """Return the addresses as text."""

@@ -179,7 +179,7 @@ def _look_up(
     return _Seen(
         _pick(told.clients.moved, client),
         _pick(told.servers.moved, server),
-        np.where(server >= 0, _pick_source(told.servers.source, server), 0),
+        np.where(server >= 0, _pick_number(told.servers.source, server), 0),
         decides,
         ~decides & is_in(edges.client, whole),
     )
@@ -195,7 +195,7 @@ def _find(near: Int64, far: Int64, *wanted: Int64) -> Int64:
         if len(missing):
             order = np.argsort(keys)
             place = find(keys[order], asked[missing])
-            result[missing] = np.where(place >= 0, _pick_source(order, place), -1)
+            result[missing] = np.where(place >= 0, _pick_number(order, place), -1)
     return result
 
 
@@ -204,7 +204,8 @@ def _pick(values: Bool, place: Int64) -> Bool:
     return np.append(values, False)[place]
 
 
-def _pick_source(values: Int64, place: Int64) -> Int64:
+def _pick_number(values: Int64, place: Int64) -> Int64:
+    """Return the values at these places, 0 at -1."""
     return np.append(values, 0)[place]
 
 

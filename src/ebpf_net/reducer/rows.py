@@ -40,7 +40,7 @@ _ADDED: Columns = (
     (
         PUBLIC,
         "int64",
-    ),  # own end as the other one sees it, see cloud_public.py; 0: as is
+    ),  # own end as the other sees it, see cloud_public.py; 0: as is
     ("scope", "int64"),  # only rows of one are of one connection, see scopes.py
     ("verdict", "int8"),  # a Verdict
 )
@@ -203,6 +203,11 @@ def numpy_column(table: pa.Table, name: str) -> NDArray[np.generic]:
 def int64_column(table: pa.Table, name: str) -> Int64:
     """Return an integer column without nulls as one array of 64-bit integers."""
     return numpy_column(table, name).astype(np.int64, copy=False)
+
+
+def address_columns(table: pa.Table, name: str) -> tuple[Int64, Int64]:
+    """Return both halves of a column of addresses, such as ``outer_address``."""
+    return int64_column(table, f"{name}_high"), int64_column(table, f"{name}_low")
 
 
 def no_rows() -> Rows:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from ebpf_net.reducer.keys import Bool, Int64, combine
 from ebpf_net.reducer.memory import find
 from ebpf_net.reducer.places import Ranges
-from ebpf_net.reducer.rows import int64_column
+from ebpf_net.reducer.rows import address_columns, int64_column
 from ebpf_net.reducer.scopes import EVERYWHERE
 from ebpf_net.reducer.watched import Watched
 
@@ -46,12 +46,15 @@ class Steps:
 
         def key(server: str, client: str) -> Int64:
             service = (int64_column(translations, f"{server}_port") << 8) | protocol
-            ends = _pair(translations, server), _pair(translations, client)
-            plain = combine(combine(*ends[0], service), *ends[1])
-            return plain ^ _scopes(tellers, *ends)
+            at_server = address_columns(translations, f"{server}_address")
+            at_client = address_columns(translations, f"{client}_address")
+            plain = combine(combine(*at_server, service), *at_client)
+            return plain ^ _scopes(tellers, at_server, at_client)
 
         asked, seen = key("service", "client"), key("server", "outer")
-        is_own = watched.on_host(combine(*_pair(translations, "client")), tellers.host)
+        is_own = watched.on_host(
+            combine(*address_columns(translations, "client_address")), tellers.host
+        )
         chosen = np.flatnonzero((asked != seen) & ~is_own)
         order = chosen[_first_of_each(combine(asked[chosen], seen[chosen]))]
         order = order[np.argsort(asked[order])]
@@ -59,7 +62,7 @@ class Steps:
 
     def addresses(self, end: str) -> Int64:
         """Return the key of an end's address."""
-        return combine(*_pair(self.table, end))
+        return combine(*address_columns(self.table, f"{end}_address"))
 
 
 @dataclass(frozen=True)
@@ -129,10 +132,3 @@ def _scopes(tellers: Tellers, *ends: tuple[Int64, Int64]) -> Int64:
             chosen |= shared.has(high, low)
         scopes = np.where(chosen & (scopes == EVERYWHERE), scope, scopes)
     return scopes
-
-
-def _pair(table: pa.Table, end: str) -> tuple[Int64, Int64]:
-    return (
-        int64_column(table, f"{end}_address_high"),
-        int64_column(table, f"{end}_address_low"),
-    )
