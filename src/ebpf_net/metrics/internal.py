@@ -127,8 +127,8 @@ INTERNAL_METRICS: tuple[InternalMetric, ...] = (
         "1",
         Kind.GAUGE,
         ("collector", "host", "signal", "attach"),
-        "1: the signal is collected, by this attach type; 0: it is not, for want of the "
-        "kernel or of a right.",
+        "1: the signal is collected, by this attach type; 0: it is not, as the "
+        "kernel lacks it or a right is missing.",
     ),
     InternalMetric(
         "ebpf_net.collector.cloud",
@@ -136,8 +136,8 @@ INTERNAL_METRICS: tuple[InternalMetric, ...] = (
         Kind.GAUGE,
         ("collector", "host", "count"),
         "What a cloud collector counts: API calls of the last hour (calls_last_hour), "
-        "those that were throttled, parts that cannot be asked now (failing) or not wholly "
-        "(incomplete), rows and so on.",
+        "those that were throttled, parts that cannot be asked now (failing) or not "
+        "wholly (incomplete), rows and so on.",
     ),
     InternalMetric(
         "ebpf_net.collector.cloud_metadata",
