@@ -112,6 +112,18 @@ def test_a_file_that_was_taken_away_is_written_whole_again(file, path, caplog):
     assert read(path) == (LATER, b"all more")
 
 
+def test_each_time_that_a_disk_begins_to_refuse_is_told_once(file, path, caplog):
+    for _ in range(2):
+        file.asks_for_whole()
+        file.write(MARKS, [whole(b"all")])
+        path.unlink()
+        file.write(LATER, [change(b"more")])
+        path.mkdir()
+        file.write(LATER, [whole(b"all more")])
+        path.rmdir()
+    assert caplog.text.count("cannot write") == 2
+
+
 def test_a_file_of_the_former_version_is_read(path):
     marks = b'[["one", "first", 3, [5]]]'
     magic = b"ebpf-net reducer state 2\n"

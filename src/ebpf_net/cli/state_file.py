@@ -45,7 +45,10 @@ class Restored:
 
 
 class StateFile:
-    """For one thread at a time. A disk that refuses is said once, and tried again."""
+    """For one thread at a time.
+
+    A disk that refuses is said once until it takes something, and tried again.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -106,6 +109,7 @@ class StateFile:
                 self._replace(content)
             else:
                 self._append(content)
+            self._is_refused = False
         except OSError as error:
             self._is_behind = True
             self._refuse(error)
