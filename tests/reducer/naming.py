@@ -9,8 +9,9 @@ import numpy as np
 
 from ebpf_net.reducer.circumstances import Circumstances, Moment
 from ebpf_net.reducer.claims import Span
+from ebpf_net.reducer.ends import Circle, Detail
 from ebpf_net.reducer.engine import Engine
-from ebpf_net.reducer.enrichment import Circle, Detail, locate
+from ebpf_net.reducer.enrichment import locate
 from ebpf_net.reducer.known import Names
 from ebpf_net.reducer.matching import match
 from ebpf_net.reducer.memory import Memory

@@ -8,8 +8,9 @@ import pytest
 from ebpf_net.intake.decode import DecodedBatch
 from ebpf_net.reducer.circumstances import Circumstances, Moment
 from ebpf_net.reducer.claims import Span
+from ebpf_net.reducer.ends import Circle, Detail
 from ebpf_net.reducer.engine import Engine
-from ebpf_net.reducer.enrichment import Circle, Detail, distinct_nodes, locate
+from ebpf_net.reducer.enrichment import distinct_nodes, locate
 from ebpf_net.reducer.known import Names
 from ebpf_net.reducer.matching import match
 from ebpf_net.reducer.memory import Memory

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from ebpf_net.reducer.aggregation import Partial
 from ebpf_net.reducer.engine import Engine
-from ebpf_net.reducer.enrichment import NODES_SCHEMA
 from ebpf_net.reducer.levels import (
     LEVEL_EDGES_SCHEMA,
     LEVEL_SAMPLES_SCHEMA,
@@ -18,6 +17,7 @@ from ebpf_net.reducer.levels import (
     Limits,
     final,
 )
+from ebpf_net.reducer.resolve import NODES_SCHEMA
 from ebpf_net.schema import LEVELS, Level
 from ebpf_net.testing.windows import make_level
 

@@ -14,7 +14,7 @@ from ebpf_net.intake.batch import BatchHeader, BatchKind
 from ebpf_net.intake.decode import DecodedBatch
 from ebpf_net.intake.sink import Overloaded
 from ebpf_net.reducer.pipeline import ClosedWindow, Reducer, ReducerOptions
-from ebpf_net.reducer.state import read_state, write_state
+from ebpf_net.reducer.state import StateWriter, read_state
 from ebpf_net.schema import Protocol, Sample
 from ebpf_net.testing.tables import (
     START_NS,
@@ -557,7 +557,8 @@ def test_state_without_a_later_versions_table_is_restored(reducer):
     state = read_state(reducer.state(), 1_000)
     tables = {name: state.tables[name] for name in state.tables if name != "cgroups"}
     again = Reducer()
-    again.restore(write_state(replace(state, tables=tables)))
+    state = replace(state, tables=tables)
+    again.restore(StateWriter().write(state, whole=True))
     closed += again.close_windows(end_of(2) + LATENESS_NS)
     again.close()
     assert totals(closed, "bytes") == {("(unknown)", "b", "bytes"): 5}

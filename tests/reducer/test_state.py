@@ -20,7 +20,7 @@ from ebpf_net.reducer.memory import (
 )
 from ebpf_net.reducer.reference import References
 from ebpf_net.reducer.rows import make_rows, no_rows
-from ebpf_net.reducer.state import State, StateWriter, read_state, write_state
+from ebpf_net.reducer.state import State, StateWriter, read_state
 from ebpf_net.reducer.state_records import decode_records
 from ebpf_net.testing.tables import client_row, make_table
 
@@ -43,7 +43,7 @@ def make_state() -> State:
 
 def test_state_is_what_was_written():
     state = make_state()
-    read = read_state(write_state(state), max_keys=10)
+    read = read_state(StateWriter().write(state, whole=True), max_keys=10)
     assert read.values == {"window_ns": 1}
     assert read.tables == state.tables
     assert read.held.edges == state.held.edges
@@ -57,7 +57,7 @@ def test_state_is_what_was_written():
         assert one.ends.process.tolist() == other.ends.process.tolist()
 
 
-WRITTEN = write_state(make_state())
+WRITTEN = StateWriter().write(make_state(), whole=True)
 
 
 @given(st.binary())
@@ -78,7 +78,7 @@ def test_half_a_state_is_refused(length):
 def former_state() -> bytes:
     """The archive that version 1 was: without watched addresses."""
     state = make_state()
-    (record,) = decode_records(write_state(state))
+    (record,) = decode_records(StateWriter().write(state, whole=True))
     header = {
         "version": 1,
         "tables": list(state.tables),

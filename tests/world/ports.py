@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
+
+_FIRST, _COUNT = 20_000, 3_000
+"""Of the ports of each process that runs tests beside others, below the ephemeral."""
 
 _handed_out: set[int] = set()
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
     """Return a port of loopback that is free now, below the ephemeral range."""
-    for port in range(20_000, 32_000):
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    first = _FIRST + _COUNT * (int(worker.removeprefix("gw")) % 4)
+    for port in range(first, first + _COUNT):
         if port not in _handed_out and _can_bind(port, kind):
             _handed_out.add(port)
             return port

@@ -6,7 +6,8 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ebpf_net.collectors.encode import Table, count_rows, encode_body
+from ebpf_net.collectors.encode import count_rows, encode_body
+from ebpf_net.collectors.row_table import Table
 from ebpf_net.intake.batch import Batch, BatchHeader, BatchKind
 
 Tables = Mapping[str, Table]

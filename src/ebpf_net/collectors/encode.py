@@ -19,8 +19,6 @@ from nanoarrow.ipc import StreamWriter  # type: ignore[import-untyped]
 from ebpf_net.collectors.row_table import NumericColumn, Table, slice_table
 from ebpf_net.schema import TABLES
 
-__all__ = ["NumericColumn", "Table", "count_rows", "encode_body"]
-
 ZSTD_LEVEL = 1
 _CHUNK_BYTES = 1 << 17
 _SIZE_BYTES = 8

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from ebpf_net.collectors.row_table import Row, RowTable, Table
 from ebpf_net.schema import TABLES
 
-__all__ = ["MAX_TEXT_LENGTH", "ReferenceRows", "Row"]
-
 MAX_TEXT_LENGTH = 4096
 """Of a text, in characters: the intake refuses a batch for one of 64 KiB."""
 _BOUNDED = ("labels", "annotations")  # JSON, which cannot be cut, and has its own bound

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from ebpf_net.collectors.encode import Table
 from ebpf_net.collectors.reference_rows import ReferenceRows
+from ebpf_net.collectors.row_table import Table
 
 
 class ReferenceTables:

@@ -14,9 +14,9 @@ from typing import Protocol
 
 from ebpf_net.collectors.batches import BatchMaker
 from ebpf_net.collectors.clock import Clock
-from ebpf_net.collectors.encode import Table
 from ebpf_net.collectors.free_memory import return_free_memory
 from ebpf_net.collectors.pauses import Pauses
+from ebpf_net.collectors.row_table import Table
 from ebpf_net.collectors.table_parts import split_tables
 from ebpf_net.intake.batch import Batch
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ebpf_net.collectors.reference_rows import Row
+from ebpf_net.collectors.row_table import Row
 from ebpf_net.schema import TABLES
 
 

@@ -34,16 +34,6 @@ from ebpf_net.reducer.resolve import NODES_SCHEMA, resolve
 from ebpf_net.reducer.rows import Rows
 from ebpf_net.schema import NODE_LABELS
 
-__all__ = [
-    "NODES_SCHEMA",
-    "Circle",
-    "Detail",
-    "Int32",
-    "Located",
-    "distinct_nodes",
-    "locate",
-]
-
 
 @dataclass(frozen=True)
 class Located:

@@ -9,14 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from ebpf_net.reducer.aggregation import MERGED, Partial
+from ebpf_net.reducer.ends import Int32
 from ebpf_net.reducer.engine import Engine
-from ebpf_net.reducer.enrichment import (
-    NODES_SCHEMA,
-    Int32,
-    distinct_nodes,
-    told_labels,
-)
+from ebpf_net.reducer.enrichment import distinct_nodes, told_labels
 from ebpf_net.reducer.keys import Bool, Int64
+from ebpf_net.reducer.resolve import NODES_SCHEMA
 from ebpf_net.reducer.rows import arrow_schema, int64_column, numpy_column
 from ebpf_net.schema import AZ_LABELS, LEVEL_EDGES, LEVEL_SAMPLES, NODE_LABELS, Level
 

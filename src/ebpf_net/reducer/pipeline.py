@@ -15,8 +15,9 @@ from ebpf_net.reducer.circumstances import Circumstances, Moment
 from ebpf_net.reducer.claims import Span
 from ebpf_net.reducer.costs import Tolls
 from ebpf_net.reducer.counters import Counters, collector_points, overflow_points
+from ebpf_net.reducer.ends import Circle, Detail
 from ebpf_net.reducer.engine import Engine
-from ebpf_net.reducer.enrichment import Circle, Detail, locate
+from ebpf_net.reducer.enrichment import locate
 from ebpf_net.reducer.handovers import Handovers
 from ebpf_net.reducer.ingest import (
     Due,

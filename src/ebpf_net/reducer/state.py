@@ -136,11 +136,6 @@ class StateWriter:
         return True
 
 
-def write_state(state: State) -> bytes:
-    """Return a record of the whole state."""
-    return StateWriter().write(state, whole=True)
-
-
 def read_state(data: bytes, max_keys: int) -> State:
     """Read records, one after the other. Raises ValueError if they are not that."""
     try:

@@ -8,7 +8,8 @@ from typing import Any
 from tests.collectors.kubernetes.told import Told
 from tests.world.waiting import wait_until
 
-from ebpf_net.collectors.encode import Table, encode_body
+from ebpf_net.collectors.encode import encode_body
+from ebpf_net.collectors.row_table import Table
 from ebpf_net.intake.batch import BatchKind
 from ebpf_net.intake.decode import decode_tables
 from ebpf_net.schema import REFERENCE_KEYS

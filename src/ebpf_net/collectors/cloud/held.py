@@ -110,12 +110,6 @@ def unpack_ranges(ranges: bytes) -> Iterator[tuple[int, int, int, bool]]:
     return _RANGE.iter_unpack(ranges)
 
 
-def unpack_range(packed: bytes) -> tuple[int, int, int, bool]:
-    """Return halves, prefix length and whether it is public."""
-    high, low, length, is_public = _RANGE.unpack(packed)
-    return high, low, length, is_public
-
-
 def is_public(packed: bytes) -> bool:
     """Whether a packed range means the same everywhere."""
     return packed[-1] != 0
@@ -133,7 +127,7 @@ def unpack_starts(starts: bytes) -> Iterator[int]:
 
 def format_range(packed: bytes) -> str:
     """Return a range as people write it: ``10.0.0.0/28``, or an address alone."""
-    high, low, length, _ = unpack_range(packed)
+    high, low, length, _ = _RANGE.unpack(packed)
     if high == _MAPPED_HIGH and low >> 32 == _MAPPED_LOW:
         text = socket.inet_ntoa((low & 0xFFFFFFFF).to_bytes(4))
         return text if length == 128 else f"{text}/{length - _IPV4_BITS}"

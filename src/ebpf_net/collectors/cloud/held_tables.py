@@ -20,8 +20,7 @@ from ebpf_net.collectors.cloud.held import (
     unpack_ranges,
     unpack_starts,
 )
-from ebpf_net.collectors.encode import NumericColumn
-from ebpf_net.collectors.reference_rows import Row
+from ebpf_net.collectors.row_table import NumericColumn, Row
 from ebpf_net.schema import TABLES
 
 INTERFACES = "cloud_interfaces"

@@ -21,8 +21,8 @@ from ebpf_net.collectors.cloud.polls import Holdings, Poll
 from ebpf_net.collectors.cloud.providers import PartKey
 from ebpf_net.collectors.cloud.records import Interface
 from ebpf_net.collectors.cloud.untold import Ended, Untold, all_tables
-from ebpf_net.collectors.encode import Table
 from ebpf_net.collectors.reference_rows import ReferenceRows
+from ebpf_net.collectors.row_table import Table
 
 ACCOUNTS = "cloud_accounts"
 _SPARE_FACTS = 1000

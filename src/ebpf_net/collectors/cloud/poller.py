@@ -109,7 +109,9 @@ class Poller:
         def list_parts(pace: CallPace) -> None:
             self._take_parts(provider.name, list(provider.parts(pace)))
 
-        return self._task(provider.name, self._options.listing_seconds, list_parts)
+        task = self._task(provider.name, self._options.listing_seconds, list_parts)
+        task.retry_seconds = self._options.interval_seconds
+        return task
 
     def _take_parts(self, provider: str, parts: list[Part]) -> None:
         found = {part.key: part for part in parts}

@@ -24,7 +24,7 @@ from ebpf_net.collectors.cloud.held import (
 from ebpf_net.collectors.cloud.held_tables import address_row
 from ebpf_net.collectors.cloud.providers import PartKey
 from ebpf_net.collectors.cloud.records import Interface
-from ebpf_net.collectors.reference_rows import Row
+from ebpf_net.collectors.row_table import Row
 
 
 @dataclass

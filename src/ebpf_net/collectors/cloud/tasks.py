@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import math
 import random
 import threading
 import time
@@ -36,6 +37,8 @@ class Task:
     interval_seconds: float
     work: Callable[[CallPace], None]
     pace: CallPace
+    retry_seconds: float = math.inf
+    """What the interval is at most, while it fails."""
     failures: int = 0
     """In a row, up to now."""
     problems: frozenset[str] = frozenset()
@@ -109,7 +112,10 @@ class Tasks:
             return
         busy = time.thread_time() - busy
         factor = min(2 ** max(0, task.failures - 1), _LARGEST_DELAY_FACTOR)
-        seconds = task.interval_seconds * factor * random.uniform(1, 1 + _JITTER)
+        seconds = task.interval_seconds
+        if task.failures:
+            seconds = min(seconds, task.retry_seconds)
+        seconds *= factor * random.uniform(1, 1 + _JITTER)
         seconds -= time.monotonic() - started
         self.put(task, max(seconds, busy * _BUSY_FACTOR, retry_seconds))
 

@@ -18,9 +18,8 @@ from ebpf_net.collectors.cloud.held_tables import (
     InterfaceTable,
     address_row,
 )
-from ebpf_net.collectors.encode import Table
 from ebpf_net.collectors.endings import Endings
-from ebpf_net.collectors.reference_rows import Row
+from ebpf_net.collectors.row_table import Row, Table
 
 
 class Untold:

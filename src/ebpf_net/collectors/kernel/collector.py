@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ebpf_net.collectors.batches import BatchMaker
 from ebpf_net.collectors.clock import Clock
-from ebpf_net.collectors.encode import Table, count_rows
+from ebpf_net.collectors.encode import count_rows
 from ebpf_net.collectors.free_memory import return_free_memory
 from ebpf_net.collectors.hosts import Host
 from ebpf_net.collectors.kernel.address_translation import AddressTranslation
@@ -37,6 +37,7 @@ from ebpf_net.collectors.kernel.probes import Signal
 from ebpf_net.collectors.kernel.processes import ProcessTable
 from ebpf_net.collectors.kernel.source import KernelSource
 from ebpf_net.collectors.kernel.window import WindowBuilder, WindowTables
+from ebpf_net.collectors.row_table import Table
 from ebpf_net.intake.batch import Batch
 
 _LOG = logging.getLogger(__name__)

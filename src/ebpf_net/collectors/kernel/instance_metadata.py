@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ebpf_net.collectors.encode import Table
 from ebpf_net.collectors.kernel.instance_metadata_choice import (
     NONE,
     Choice,
@@ -29,8 +28,8 @@ from ebpf_net.collectors.kernel.instance_metadata_service import (
     MetadataError,
     OutcomeCounts,
 )
-from ebpf_net.collectors.reference_rows import Row
 from ebpf_net.collectors.reference_tables import ReferenceTables
+from ebpf_net.collectors.row_table import Row, Table
 
 _INSTANCES, _ADDRESSES = "cloud_instances", "cloud_instance_addresses"
 _MAX_ADDRESSES = 4096

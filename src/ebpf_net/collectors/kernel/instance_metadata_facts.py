@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ebpf_net.collectors.addresses import Halves, parse_address
-from ebpf_net.collectors.reference_rows import Row
+from ebpf_net.collectors.row_table import Row
 
 SPOT = "spot"
 ON_DEMAND = "on-demand"

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ebpf_net.collectors.encode import Table
 from ebpf_net.collectors.kernel.address_translation import AddressTranslation
 from ebpf_net.collectors.kernel.addresses import are_loopback
 from ebpf_net.collectors.kernel.cgroups import CgroupTable
@@ -28,6 +27,7 @@ from ebpf_net.collectors.kernel.records import TcpFlag, TcpRole
 from ebpf_net.collectors.kernel.roles import SocketRoles
 from ebpf_net.collectors.kernel.tcp import socket_ids, tcp_facts
 from ebpf_net.collectors.kernel.udp import udp_facts
+from ebpf_net.collectors.row_table import Table
 from ebpf_net.schema import Role
 
 Records = npt.NDArray[Any]

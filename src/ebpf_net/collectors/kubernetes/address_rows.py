@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ebpf_net.collectors.addresses import Halves, parse_address
-from ebpf_net.collectors.reference_rows import Row
+from ebpf_net.collectors.row_table import Row
 
 PROTOCOLS = {"TCP": 6, "UDP": 17}
 """Of those that Kubernetes has, the ones that are counted."""

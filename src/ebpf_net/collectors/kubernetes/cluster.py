@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ebpf_net.collectors.clock import Clock
-from ebpf_net.collectors.encode import Table
 from ebpf_net.collectors.endings import Endings
 from ebpf_net.collectors.kubernetes.backends import Backends
 from ebpf_net.collectors.kubernetes.node_rows import (
@@ -37,9 +36,9 @@ from ebpf_net.collectors.kubernetes.service_rows import (
     service_row,
 )
 from ebpf_net.collectors.object_labels import AllowList
-from ebpf_net.collectors.reference_rows import Row
 from ebpf_net.collectors.reference_tables import ReferenceTables
 from ebpf_net.collectors.row_spans import RowSpans
+from ebpf_net.collectors.row_table import Row, Table
 from ebpf_net.schema import Scope, tables_of
 
 _OWNERS = ("replicasets", "jobs")

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ebpf_net.collectors.clock import Clock
-from ebpf_net.collectors.encode import Table
 from ebpf_net.collectors.kubernetes.api import ApiServer
 from ebpf_net.collectors.kubernetes.cluster import Cluster, ClusterOptions
 from ebpf_net.collectors.kubernetes.identity import wait_for_cluster_uid
@@ -30,6 +29,7 @@ from ebpf_net.collectors.reference_windows import (
     ReferenceWindows,
     WindowOptions,
 )
+from ebpf_net.collectors.row_table import Table
 
 _LIST_SECONDS = 30.0
 """Waited for all resources to be listed; then what there is is told."""

@@ -8,7 +8,7 @@ from ebpf_net.collectors.addresses import to_ns
 from ebpf_net.collectors.kubernetes.address_rows import Holder, address_row
 from ebpf_net.collectors.kubernetes.objects import Metadata, Node
 from ebpf_net.collectors.object_labels import AllowList
-from ebpf_net.collectors.reference_rows import Row
+from ebpf_net.collectors.row_table import Row
 
 _ADDRESS_TYPES = ("InternalIP", "ExternalIP")
 

@@ -17,7 +17,7 @@ from ebpf_net.collectors.kubernetes.objects import (
 )
 from ebpf_net.collectors.kubernetes.owners import Owner
 from ebpf_net.collectors.object_labels import AllowList
-from ebpf_net.collectors.reference_rows import Row
+from ebpf_net.collectors.row_table import Row
 
 _WORKLOAD = slice(5, 8)  # places of the workload's kind, name and uid
 _SECOND_NS = 1_000_000_000

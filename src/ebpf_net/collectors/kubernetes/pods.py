@@ -22,7 +22,8 @@ from ebpf_net.collectors.kubernetes.pod_rows import (
     with_owner,
 )
 from ebpf_net.collectors.object_labels import AllowList
-from ebpf_net.collectors.reference_rows import ReferenceRows, Row
+from ebpf_net.collectors.reference_rows import ReferenceRows
+from ebpf_net.collectors.row_table import Row
 
 
 class Pods:

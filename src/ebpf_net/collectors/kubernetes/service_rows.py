@@ -20,7 +20,7 @@ from ebpf_net.collectors.kubernetes.objects import (
     ServicePort,
 )
 from ebpf_net.collectors.object_labels import AllowList
-from ebpf_net.collectors.reference_rows import Row
+from ebpf_net.collectors.row_table import Row
 
 _SERVICE_LABEL = "kubernetes.io/service-name"
 
