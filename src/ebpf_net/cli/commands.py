@@ -43,12 +43,21 @@ must not load what only the reducer needs."""
 
 _EXTRA_PACKAGES = {
     "msgspec": "kubernetes",
-    **dict.fromkeys(("azure", "botocore", "google", "googleapiclient"), "cloud"),
     **dict.fromkeys(
-        ("duckdb", "grpc", "httptools", "pyarrow", "rich", "starlette", "uvicorn"),
+        (
+            "azure", "botocore", "google", "google_auth_httplib2", "googleapiclient",
+            "httplib2",
+        ),
+        "cloud",
+    ),
+    **dict.fromkeys(
+        (
+            "duckdb", "grpc", "httptools", "maxminddb", "pyarrow", "rich", "starlette",
+            "uvicorn",
+        ),
         "reducer",
     ),
-}
+}  # fmt: skip
 """What brings a package that not every command needs."""
 
 

@@ -21,6 +21,11 @@ def test_clients_speak_with_a_role(moto):
 def test_the_region_of_the_environment_is_where_it_begins(moto, monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     assert AwsSession(SessionOptions()).region == "eu-west-1"
+    assert AwsSession(SessionOptions(region="us-gov-west-1")).region == "eu-west-1"
+
+
+def test_a_region_given_is_where_it_begins_if_nothing_else_names_one(moto):
+    assert AwsSession(SessionOptions(region="cn-north-1")).region == "cn-north-1"
 
 
 def test_only_what_is_called_of_ec2_is_kept(moto):

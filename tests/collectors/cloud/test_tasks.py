@@ -66,6 +66,17 @@ def test_what_fails_is_done_later_and_later(tasks, stopped):
     wait_until(lambda: not task.failures, 10)
 
 
+def test_what_is_done_seldom_is_tried_again_sooner(tasks, stopped):
+    work = _Work()
+    work.failure = PartFailed("no")
+    task = _task(work, stopped, seconds=600)
+    task.retry_seconds = 0.02
+    tasks.put(task)
+    wait_until(lambda: len(work.times) >= 3, 10)
+    work.failure = None
+    wait_until(lambda: not task.failures, 10)
+
+
 def test_what_asks_for_a_pause_gets_it(tasks, stopped):
     work = _Work()
     work.failure = PartFailed("no", retry_after_seconds=0.2)

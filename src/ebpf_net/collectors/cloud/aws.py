@@ -57,9 +57,10 @@ class AwsAccount:
                 "",
                 lambda: AwsSession(
                     SessionOptions(
-                        self._role_arn,
-                        options.timeout_seconds,
-                        options.here == AWS
+                        role_arn=self._role_arn,
+                        region=options.environment.get("AWS_REGION", ""),
+                        timeout_seconds=options.timeout_seconds,
+                        asks_metadata=options.here == AWS
                         or _METADATA_ENDPOINT in options.environment,
                     )
                 ),

@@ -31,6 +31,7 @@ class SessionOptions:
     """Whose credentials are used, and for how long an answer is waited for."""
 
     role_arn: str = ""
+    region: str = ""  # where the profile and botocore's own variable name none
     timeout_seconds: float = 20.0
     asks_metadata: bool = False
     """Whether the machine's own metadata service may give credentials."""
@@ -50,7 +51,8 @@ class AwsSession:
             user_agent_extra="ebpf-net",
         )
         session = _plain_session(options)
-        self.region: str = session.get_config_variable("region") or _DEFAULT_REGION
+        region = session.get_config_variable("region") or options.region
+        self.region: str = region or _DEFAULT_REGION
         """Where to begin; those of China and of governments have to be named."""
         if options.role_arn:
             session = _with_role(session, options.role_arn, self.region)
