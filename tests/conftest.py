@@ -24,10 +24,13 @@ _OF_THE_KERNEL = tuple(
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Name the group whose tests run one after the other, in one process.
 
-    There is one cluster, and one kernel whose programs and sockets are counted. All
-    other tests run wherever there is room.
+    There is one cluster, and one kernel whose programs and sockets are counted. Those
+    of translation are many, and keep to their own hosts. All others run wherever there
+    is room.
     """
     if "kubernetes" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.xdist_group("kubernetes"))
+    elif item.path.name.startswith("test_nat_"):
+        item.add_marker(pytest.mark.xdist_group("translation"))
     elif any(item.path.is_relative_to(one) for one in _OF_THE_KERNEL):
         item.add_marker(pytest.mark.xdist_group("kernel"))

@@ -143,14 +143,17 @@ def test_the_rights_of_the_manifest_tell_all_tables(deployed: WatchedCluster) ->
         assert wanted.items() <= labels.items()
 
 
-def test_the_lease_goes_to_the_other_replica(deployed: WatchedCluster) -> None:
+def test_the_lease_goes_to_another_replica(deployed: WatchedCluster) -> None:
     cluster = deployed.cluster
     first = find_leader(cluster)
     (second,) = {*list_replicas(cluster)} - {first}
     assert "telling of cluster" not in cluster.logs(second, NAMESPACE)
     expected = deployed.edges(PLACE) + call_web(deployed)
     cluster.delete(f"pod/{first}", namespace=NAMESPACE)
-    cluster.wait_for(lambda: find_leader(cluster) == second)
+    # Its successor may come before the one that stood by.
+    cluster.wait_for(
+        lambda: find_leader(cluster) in {*list_replicas(cluster)} - {first}
+    )
     wait_until_told(deployed, ALL_SIGNALS)
     deployed.wait_for_edges(PLACE, expected + call_web(deployed))
 
