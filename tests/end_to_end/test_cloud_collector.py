@@ -173,8 +173,10 @@ def test_throttling_loses_and_doubles_nothing(clouds):
     clouds.wait_told()
     throttled = Fault("RequestLimitExceeded", 503, headers={"Retry-After": "1"})
     clouds.moto.fail(throttled)
-    added = [region.add() for region in clouds.regions.values()]
+    # What was answered before is over when all have asked since.
     clouds.told.wait_for(lambda: clouds.told.status()["cloud.calls_throttled"] >= 6)
+    added = [region.add() for region in clouds.regions.values()]
+    clouds.told.wait_for(lambda: clouds.told.status()["cloud.calls_throttled"] >= 12)
     assert len(clouds.told.addresses()) == 300
     clouds.moto.mend()
     clouds.wait_told()
