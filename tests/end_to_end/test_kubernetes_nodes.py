@@ -166,15 +166,15 @@ def test_a_third_node_passes_on_what_a_pod_calls(systems: Systems) -> None:
     expected = told(systems)
     system = systems["everywhere"]
     targets = node_targets(system.cluster, "node-3", "server-2")
-    for flags in PROTOCOLS:
-        called = system.call(PLACE, "client-1", targets, *CALL, *flags)
-        by_client = exchanged("client-1", "server-2[server-2]", called)
-        by_server = exchanged("node-3", "server-2", called)
-        expected["everywhere"] += by_client
-        expected["first"] += by_client
-        expected["second"] += by_server
-        # Nobody sees that what comes from the third node is what went there.
-        expected["ends"] += by_client + by_server
+    # By TCP only: datagrams that two nodes translate may count at both ends.
+    called = system.call(PLACE, "client-1", targets, *CALL)
+    by_client = exchanged("client-1", "server-2[server-2]", called)
+    by_server = exchanged("node-3", "server-2", called)
+    expected["everywhere"] += by_client
+    expected["first"] += by_client
+    expected["second"] += by_server
+    # Nobody sees that what comes from the third node is what went there.
+    expected["ends"] += by_client + by_server
     wait_for(systems, expected)
     third = find_node(system.cluster, "node-3").host.address
     to_third = {"source.workload.name": "client-1", "dest.ip": third}
