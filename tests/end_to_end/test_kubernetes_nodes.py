@@ -162,12 +162,28 @@ def list_ends(system: WatchedCluster, client: str, server: str) -> list[dict[str
     return [dict(items) for items in sorted(found)]
 
 
-def test_a_third_node_passes_on_what_a_pod_calls(systems: Systems) -> None:
+@pytest.mark.parametrize(
+    "flags",
+    [
+        PROTOCOLS[0],
+        pytest.param(
+            PROTOCOLS[1],
+            marks=pytest.mark.xfail(
+                reason="what two nodes translate may count at both ends by UDP",
+                raises=TimeoutError,
+                strict=False,
+            ),
+        ),
+    ],
+    ids=["TCP", "UDP"],
+)
+def test_a_third_node_passes_on_what_a_pod_calls(
+    systems: Systems, flags: tuple[str, ...]
+) -> None:
     expected = told(systems)
     system = systems["everywhere"]
     targets = node_targets(system.cluster, "node-3", "server-2")
-    # By TCP only: datagrams that two nodes translate may count at both ends.
-    called = system.call(PLACE, "client-1", targets, *CALL)
+    called = system.call(PLACE, "client-1", targets, *CALL, *flags)
     by_client = exchanged("client-1", "server-2[server-2]", called)
     by_server = exchanged("node-3", "server-2", called)
     expected["everywhere"] += by_client
