@@ -6,7 +6,8 @@ import fcntl
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -25,8 +26,7 @@ def build_once(name: str, build: Callable[[Path], None]) -> Path:
     leaves nothing; a second caller waits for the first.
     """
     directory = cache_directory() / name
-    with (cache_directory() / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with one_at_a_time(name):
         if not directory.exists():
             unfinished = directory.with_name(f"{name}.unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -35,6 +35,14 @@ def build_once(name: str, build: Callable[[Path], None]) -> Path:
             build(unfinished)
             unfinished.rename(directory)
     return directory
+
+
+@contextmanager
+def one_at_a_time(name: str) -> Iterator[None]:
+    """Wait until no other process of any test run is inside with the same ``name``."""
+    with (cache_directory() / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def say(message: str) -> None:

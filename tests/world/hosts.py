@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.world.cache import one_at_a_time
 from tests.world.ports import is_listening
 from tests.world.programs import Program
 from tests.world.waiting import wait_until
@@ -217,12 +218,13 @@ def network(tmp_path: Path) -> Iterator[Network]:
 
 def remove_leftovers() -> None:
     """Remove the cgroups and namespaces of runs that were killed."""
-    for cgroup in cgroup_root().glob(f"{_PREFIX}-*"):
-        if is_left_over(cgroup.name):
-            remove_cgroup(cgroup)
-    for netns in Path("/run/netns").glob(f"{_PREFIX}-*"):
-        if is_left_over(netns.name):
-            run("ip", "netns", "delete", netns.name)
+    with one_at_a_time("leftovers"):
+        for cgroup in cgroup_root().glob(f"{_PREFIX}-*"):
+            if is_left_over(cgroup.name):
+                remove_cgroup(cgroup)
+        for netns in Path("/run/netns").glob(f"{_PREFIX}-*"):
+            if is_left_over(netns.name):
+                run("ip", "netns", "delete", netns.name)
 
 
 def is_left_over(name: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 import urllib3
 
+from tests.world.cache import one_at_a_time
 from tests.world.hosts import run
 from tests.world.kubernetes_certificates import Authority
 from tests.world.kubernetes_programs import kubernetes_program
@@ -256,16 +257,17 @@ def remove_directory(directory: Path) -> None:
 
 def remove_left_directories() -> None:
     """Remove the directories of test runs that were killed, and end who uses them."""
-    for line in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found = re.search(rf"/{_PREFIX}-(\d+)-".encode(), line.read_bytes())
-        except OSError:  # it has just ended
-            continue
-        if found and not Path("/proc", found[1].decode()).exists():
-            os.kill(int(line.parent.name), signal.SIGKILL)
-    for directory in Path(tempfile.gettempdir()).glob(f"{_PREFIX}-*"):
-        if not Path("/proc", directory.name.split("-")[2]).exists():
-            remove_directory(directory)
+    with one_at_a_time("leftovers"):
+        for line in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                found = re.search(rf"/{_PREFIX}-(\d+)-".encode(), line.read_bytes())
+            except OSError:  # it has just ended
+                continue
+            if found and not Path("/proc", found[1].decode()).exists():
+                os.kill(int(line.parent.name), signal.SIGKILL)
+        for directory in Path(tempfile.gettempdir()).glob(f"{_PREFIX}-*"):
+            if not Path("/proc", directory.name.split("-")[2]).exists():
+                remove_directory(directory)
 
 
 def _encode(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.world.cache import one_at_a_time
 from tests.world.hosts import cgroup_root, is_left_over, remove_cgroup
 from tests.world.waiting import wait_until
 
@@ -54,10 +55,11 @@ def _is_removed(cgroup: Path) -> bool:
 
 def remove_left_cgroups() -> None:
     """Remove those of test runs that were killed."""
-    for hierarchy in _list_hierarchies():
-        for cgroup in hierarchy.glob("ebpfnet-*"):
-            if is_left_over(cgroup.name):
-                kill_cgroup(f"/{cgroup.name}")
+    with one_at_a_time("leftovers"):
+        for hierarchy in _list_hierarchies():
+            for cgroup in hierarchy.glob("ebpfnet-*"):
+                if is_left_over(cgroup.name):
+                    kill_cgroup(f"/{cgroup.name}")
 
 
 def _list_hierarchies() -> list[Path]:
