@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ebpf_net.reducer.ingest import Collector
+from ebpf_net.reducer.keys import Bool
 from ebpf_net.schema import InternalPoint
 
 _LATE = ("counted", "superseded", "too_old", "too_new")
@@ -44,6 +45,11 @@ class Counters:
         finally:
             spent = time.thread_time() - began
             self.stage_seconds[name] += spent
+
+    def count_late(self, counted: Bool) -> None:
+        """Count the rows of a late batch, by whether they counted."""
+        self.late["counted"] += int(counted.sum())
+        self.late["superseded"] += int((~counted).sum())
 
     def points(self) -> list[InternalPoint]:
         """Return the counts as metrics."""

@@ -41,6 +41,7 @@ from ebpf_net.reducer.options import (
 from ebpf_net.reducer.overflow import Overflow, alone, split_overflow
 from ebpf_net.reducer.pairing import Told
 from ebpf_net.reducer.preparation import (
+    Watchers,
     collect_rows,
     keep_clusters_apart,
     translate_rows,
@@ -222,7 +223,7 @@ class Reducer:
                     due, self._held[0], self._sources
                 )
         count = len(rows)
-        rows = self._prepare(rows, circumstances)
+        rows, held = self._prepare(rows, circumstances)
         commits = tuple(commit_of(received.batch) for received in due.received)
         closed: list[ClosedWindow] = []
         if due.late:
@@ -230,23 +231,20 @@ class Reducer:
             self._overflow.release_late(crowded)
             no = np.zeros(len(rows), np.bool_)
             matched, _ = self._match(rows, no, circumstances)
-            superseded = int(matched.superseded.sum())
-            self._counters.late["superseded"] += superseded
-            self._counters.late["counted"] += len(rows) - superseded
-            kept = ~matched.superseded
-            parts = [self._partial(rows, matched, kept, due.number)]
+            self._counters.count_late(~matched.superseded)
+            parts = [self._partial(rows, matched, ~matched.superseded, due.number)]
         else:
-            parts = self._reduce_on_time(rows, circumstances, closed)
+            parts = self._reduce_on_time(rows, held, circumstances, closed)
         closed.append(ClosedWindow(self._window(due.number, parts), commits))
         with self._arrivals:
             self._waiting_rows -= count
         return closed
 
     def _reduce_on_time(
-        self, rows: Rows, now: Circumstances, closed: list[ClosedWindow]
+        self, rows: Rows, held: Rows, now: Circumstances, closed: list[ClosedWindow]
     ) -> list[Partial]:
         """Match rows with those held of the window before; close what is left of it."""
-        held_number, held = self._held
+        held_number, _ = self._held
         rows, crowded = split_overflow(rows)
         held, crowded_before = split_overflow(held)
         was_held = np.zeros(len(rows) + len(held), np.bool_)
@@ -280,14 +278,16 @@ class Reducer:
                     self._windows.note_gap(source, one.window, self._sources)
             self._sources[source].hear(one.window)
 
-    def _prepare(self, rows: Rows, now: Circumstances) -> Rows:
+    def _prepare(self, rows: Rows, now: Circumstances) -> tuple[Rows, Rows]:
+        """Return the rows, and those that wait for them, with their true ends."""
+        held = no_rows() if now.moment is Moment.LATE else self._held[1]
         with self._counters.stage("matching"):
             known = self.names.known(self._engine, self._references.tables)
             with self._arrivals:
-                processes = first_processes(self._sources)
-            translated = translate_rows(rows, known, processes, self._watched, now)
-        self._counters.unresolved_rows += translated.unresolved
-        return translated.rows
+                watchers = Watchers(self._watched, first_processes(self._sources))
+            both = translate_rows(rows, held, known, watchers, now)
+        self._counters.unresolved_rows += sum(one.unresolved for one in both)
+        return both[0].rows, both[1].rows
 
     def _match(
         self, rows: Rows, was_held: Bool, now: Circumstances

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -30,8 +31,8 @@ from ebpf_net.reducer.scopes import (
     scopes_of,
     scopes_of_sources,
 )
-from ebpf_net.reducer.translation import Translated, translate
-from ebpf_net.reducer.translation_table import Tellers
+from ebpf_net.reducer.translation import Translated, see_from_outside, translate
+from ebpf_net.reducer.translation_table import Passages, Steps, Tellers
 from ebpf_net.reducer.watched import Watched
 
 
@@ -58,33 +59,47 @@ def collect_rows(received: tuple[Received, ...], boots: Mapping[int, int]) -> Ro
 
 def translate_rows(
     rows: Rows,
+    held: Rows,
     known: Known,
-    collectors: Mapping[int, int],
-    watched: Watched,
+    watchers: Watchers,
     now: Circumstances,
-) -> Translated:
+) -> tuple[Translated, Translated]:
     """Let the ends meet that hosts between them have translated.
 
-    ``collectors`` has for each source what stands for its collector: several of one
-    machine see namespaces of their own.
+    ``held`` are rows of a window before: what has become of them may be known only now.
     """
     told = translations_from_outside(known.tables["translations"], known.public)
-    if not told.num_rows or not len(rows):
-        return Translated(rows)
-    rows = with_public_addresses(rows, known.public)
-    live = frozenset(collectors.get(source, source) for source in now.live)
-    watched.note(rows, _of_each(rows.source, collectors), now.number, live)
-    rows = _in_scopes(rows, known)
+    if not told.num_rows or not (len(rows) or len(held)):
+        return Translated(rows), Translated(held)
+    rows = see_from_outside(with_public_addresses(rows, known.public), told)
+    live = frozenset(watchers.of.get(source, source) for source in now.live)
+    watched = watchers.watched
+    watched.note(rows, watchers.of_each(rows.source), now.number, live)
     source = int64_column(told, "source")
     scopes = scopes_of_sources(source, known)
-    tellers = Tellers(_of_each(source, collectors), scopes)
-    return translate(rows, told, tellers, watched)
+    tellers = Tellers(watchers.of_each(source), scopes)
+    passages = Passages.of(Steps.of(told, tellers, watched))
+    return (
+        translate(_in_scopes(rows, known), passages, watched),
+        translate(held, passages, watched),
+    )
 
 
-def _of_each(source: Int64, collectors: Mapping[int, int]) -> Int64:
-    distinct, place = np.unique(source, return_inverse=True)
-    own = [collectors.get(one, one) for one in distinct.tolist()]
-    return np.array(own, np.int64)[place]
+@dataclass(frozen=True)
+class Watchers:
+    """What is watched, and what stands for the collector of each source.
+
+    Several collectors of one machine see namespaces of their own.
+    """
+
+    watched: Watched
+    of: Mapping[int, int]
+
+    def of_each(self, source: Int64) -> Int64:
+        """Return what stands for the collectors of these."""
+        distinct, place = np.unique(source, return_inverse=True)
+        own = [self.of.get(one, one) for one in distinct.tolist()]
+        return np.array(own, np.int64)[place]
 
 
 def _in_scopes(rows: Rows, known: Known) -> Rows:

@@ -19,7 +19,7 @@ from ebpf_net.reducer.keys import Bool, Int64, combine
 from ebpf_net.reducer.lookups import only_one
 from ebpf_net.reducer.memory import find
 from ebpf_net.reducer.rows import Rows, Verdict, concat_rows, int64_column, numpy_column
-from ebpf_net.reducer.translation_table import Passages, Steps, Tellers
+from ebpf_net.reducer.translation_table import Passages
 from ebpf_net.reducer.watched import Watched
 
 _MOST_HOPS = 4
@@ -42,30 +42,27 @@ class Translated:
     unresolved: int = 0
 
 
-def translate(
-    rows: Rows, translations: pa.Table, tellers: Tellers, watched: Watched
-) -> Translated:
+def translate(rows: Rows, passages: Passages, watched: Watched) -> Translated:
     """Join the ends of what other hosts have translated.
 
-    ``translations`` are ``schema.TRANSLATIONS`` of all hosts.
+    Rows that it has translated before it finds as they are.
     """
-    rows = _see_from_outside(rows, translations)
-    steps = Steps.of(translations, tellers, watched)
-    if not len(steps.asked):
+    if not passages.size or not len(rows):
         return Translated(rows)
-    passages = Passages.of(steps)
     node = find(passages.nodes, rows.keys.far)
     node[_is_private(rows)] = -1
     if not (node >= 0).any():
         return Translated(rows)
     is_client = rows.is_client
     ends = _Ends(passages.among(node[is_client]), passages.among(node[~is_client]))
-    servers_decide, is_told = _decide(passages, ends, watched)
+    decided = _decide(passages, ends, watched)
     inside = np.flatnonzero(node >= 0)
-    counts = is_client[inside] != servers_decide[passages.part[node[inside]]]
+    part = passages.part[node[inside]]
+    counts = is_client[inside] != decided.by_servers[part]
     verdict = np.zeros(len(rows), np.int64)
     verdict[inside] = np.where(counts, Verdict.COUNTS, Verdict.LEFT_OUT)
-    unresolved = int((~counts & ~is_told[passages.part[node[inside]]]).sum())
+    verdict[inside[counts & decided.may_wait[part]]] = Verdict.OPEN
+    unresolved = int((~counts & ~decided.is_told[part]).sum())
     rows = _set(rows, np.arange(len(rows)), {"verdict": verdict})
     shares = _name_servers(rows, node, passages, ends)
     rows = _follow(rows, node, passages, ends)
@@ -93,8 +90,16 @@ class _Ends:
     server: Bool
 
 
-def _decide(passages: Passages, ends: _Ends, watched: Watched) -> tuple[Bool, Bool]:
-    """Tell of which parts the servers' rows decide, and which are told wholly."""
+@dataclass(frozen=True)
+class _Decided:
+    """What was decided of each part."""
+
+    by_servers: Bool  # their rows count, not the clients'
+    may_wait: Bool  # and no client is known yet: its row may come a window later
+    is_told: Bool  # wholly, by the side that counts
+
+
+def _decide(passages: Passages, ends: _Ends, watched: Watched) -> _Decided:
     begins = np.bincount(passages.end, minlength=passages.size) == 0
     stops = np.bincount(passages.start, minlength=passages.size) == 0
     has_client, has_server = ends.client.copy(), ends.server.copy()
@@ -108,9 +113,9 @@ def _decide(passages: Passages, ends: _Ends, watched: Watched) -> tuple[Bool, Bo
     servers_whole = ~some(stops & ~has_server)
     any_client = some((begins & has_client) | ends.client)
     any_server = some((stops & has_server) | ends.server)
-    servers_decide = any_server & (~any_client | (~clients_whole & servers_whole))
+    by_servers = any_server & (~any_client | (~clients_whole & servers_whole))
     is_told = clients_whole | servers_whole | ~any_client | ~any_server
-    return servers_decide, is_told
+    return _Decided(by_servers, by_servers & ~any_client, is_told)
 
 
 def _name_servers(rows: Rows, node: Int64, passages: Passages, ends: _Ends) -> Rows:
@@ -193,8 +198,11 @@ def _trace(rows: Rows, chosen: Int64, table: pa.Table, step: Int64) -> Rows:
     return _set(rows, chosen, values)
 
 
-def _see_from_outside(rows: Rows, translations: pa.Table) -> Rows:
-    """Set the outer address of rows that their own host has translated."""
+def see_from_outside(rows: Rows, translations: pa.Table) -> Rows:
+    """Set the outer address of rows that their own host has translated.
+
+    ``translations`` are ``schema.TRANSLATIONS`` of all hosts.
+    """
     own = rows.int64("translation_id")
     known = np.flatnonzero(own)
     identity, first = np.unique(
